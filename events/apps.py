@@ -1,0 +1,7 @@
+from django.apps import AppConfig
+
+
+class EventsConfig(AppConfig):
+    """Taking events in, the log, delivery."""
+
+    name = "events"

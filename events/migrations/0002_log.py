@@ -1,0 +1,109 @@
+"""The log and the repeats' table, partitioned by the day of receipt (UTC).
+
+The door copies straight into a day's partition, on which it has INSERT and no SELECT; everybody reads through the
+parent, under row-level security. Partitions are made ahead by a function that acts as the owner: no running
+process is the owner. There is no DEFAULT partition: it would have to be scanned, locked, at each new day.
+"""
+
+from typing import Any
+
+from django.db import migrations
+from django.db.migrations.state import StateApps
+from psycopg import sql
+
+from partnerhub.lib.db import role_names
+
+TABLES = """
+CREATE TABLE events_event (
+    advertiser_id bigint NOT NULL,
+    pixel_id bigint NOT NULL,
+    log_offset bigint NOT NULL,
+    received_at timestamptz NOT NULL,
+    expires_at timestamptz NOT NULL,
+    origin smallint NOT NULL,
+    event_name text NOT NULL,
+    event_id text NOT NULL,
+    payload bytea NOT NULL,
+    notices text NOT NULL,
+    PRIMARY KEY (advertiser_id, pixel_id, log_offset, received_at)
+) PARTITION BY RANGE (received_at);
+
+-- One row an event, to recognise a repeat of (pixel, event_name, event_id) for 48 hours and to find an event by its
+-- id as long as the log is kept. Hashes are 128 bits, stored as uuid for its size and speed.
+CREATE TABLE events_repeat (
+    advertiser_id bigint NOT NULL,
+    pixel_id bigint NOT NULL,
+    repeat_key uuid NOT NULL,
+    content_key uuid NOT NULL,
+    log_offset bigint NOT NULL,
+    received_at timestamptz NOT NULL
+) PARTITION BY RANGE (received_at);
+CREATE INDEX events_repeat_key ON events_repeat (pixel_id, repeat_key);
+"""
+
+FUNCTION = """
+CREATE FUNCTION events_make_partitions(first date, days integer) RETURNS integer LANGUAGE plpgsql
+SECURITY DEFINER SET search_path = public, pg_temp AS $$
+DECLARE
+    day date;
+    made integer := 0;
+    parent text;
+    leaf text;
+BEGIN
+    -- Two callers at once would both find a day missing.
+    PERFORM pg_advisory_xact_lock(hashtext('events_make_partitions'));
+    FOR day IN SELECT generate_series(first, first + days - 1, interval '1 day')::date LOOP
+        FOREACH parent IN ARRAY ARRAY['events_event', 'events_repeat'] LOOP
+            leaf := parent || '_' || to_char(day, 'YYYYMMDD');
+            CONTINUE WHEN to_regclass(leaf) IS NOT NULL;
+            EXECUTE format(
+                'CREATE TABLE %I PARTITION OF %I FOR VALUES FROM (%L) TO (%L)',
+                leaf, parent, day::timestamp AT TIME ZONE 'UTC', (day + 1)::timestamp AT TIME ZONE 'UTC');
+            EXECUTE format('GRANT INSERT ON %I TO %I', leaf, {door});
+            made := made + 1;
+        END LOOP;
+    END LOOP;
+    RETURN made;
+END
+$$;
+"""
+
+SAME_ADVERTISER = "".join(
+    f"ALTER TABLE {table} ADD CONSTRAINT {table}_of_same_advertiser"
+    " FOREIGN KEY (pixel_id, advertiser_id) REFERENCES onboarding_pixel (id, advertiser_id);"
+    for table in (
+        "events_ingesttoken",
+        "events_pixellog",
+        "events_delivery",
+        "events_attempt",
+        "events_rejection",
+        "events_hourlycount",
+    )
+)
+
+# PixelLog is updated at each commit: room for the new version on the same page, and a vacuum that keeps up.
+HOT_ROWS = """
+ALTER TABLE events_pixellog SET (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.0,
+    autovacuum_vacuum_threshold = 1000, autovacuum_vacuum_cost_delay = 0);
+ALTER TABLE events_hourlycount SET (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.05);
+ALTER TABLE events_delivery SET (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.05);
+"""
+
+
+def make_function(apps: StateApps, schema_editor: Any) -> None:
+    """Make the partitions' function, which grants to the door's role, and the first week's partitions."""
+    door = sql.Literal(role_names().door).as_string()
+    schema_editor.execute(FUNCTION.replace("{door}", door), params=None)
+    schema_editor.execute("REVOKE ALL ON FUNCTION events_make_partitions(date, integer) FROM PUBLIC", params=None)
+    schema_editor.execute("SELECT events_make_partitions((now() AT TIME ZONE 'UTC')::date - 1, 9)", params=None)
+
+
+class Migration(migrations.Migration):
+    dependencies = [("events", "0001_initial"), ("onboarding", "0002_row_level_security")]
+
+    operations = [
+        migrations.RunSQL(TABLES),
+        migrations.RunPython(make_function, migrations.RunPython.noop),
+        migrations.RunSQL(SAME_ADVERTISER),
+        migrations.RunSQL(HOT_ROWS),
+    ]

@@ -1,0 +1,253 @@
+"""The log of each pixel, the deliveries over it, and the books about them.
+
+The log is append-only and partitioned by the day of receipt. Hot paths (events.collector, events.delivery) speak
+SQL; these models are for reading, for pages and for the operator. Offsets are dense from 0, in commit order.
+"""
+
+from __future__ import annotations
+
+from django.db import models
+from django.db.models.functions import Now
+
+from onboarding.models import Pixel
+from tenants.models import Advertiser, Person
+
+
+class IngestToken(models.Model):
+    """PartnerHub's own token of one pixel, in the access token's place at our doors. Kept as a hash."""
+
+    advertiser = models.ForeignKey(Advertiser, on_delete=models.PROTECT, related_name="+")
+    pixel = models.ForeignKey(Pixel, on_delete=models.CASCADE, related_name="+")
+    name = models.CharField(max_length=80)
+    token_hash = models.CharField(max_length=64, unique=True)
+    last_four = models.CharField(max_length=4)
+    created_by = models.ForeignKey(Person, on_delete=models.SET_NULL, null=True, related_name="+")
+    created_at = models.DateTimeField(db_default=Now())
+    revoked_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        indexes = [models.Index(fields=["pixel"], name="ingest_token_pixel")]
+
+    def __str__(self) -> str:
+        return f"{self.name} …{self.last_four}"
+
+
+class PixelLog(models.Model):
+    """The ends of one pixel's log. Appending takes this row; `tail … head` waits to be claimed."""
+
+    pixel = models.OneToOneField(Pixel, on_delete=models.CASCADE, primary_key=True, related_name="log")
+    advertiser = models.ForeignKey(Advertiser, on_delete=models.PROTECT, related_name="+")
+    head = models.BigIntegerField(db_default=0)
+    tail = models.BigIntegerField(db_default=0)
+    # Receive times never go back within a log, so a range of offsets is a range of days, too.
+    head_received_at = models.DateTimeField(null=True, blank=True)
+    tail_received_at = models.DateTimeField(null=True, blank=True)
+    # True from the commit that brings work until a worker finds none: one hint a turn, and the sweep's list.
+    awake = models.BooleanField(db_default=False)
+    # Not before: back-off after a refusal that concerns the whole pixel.
+    due_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        indexes = [
+            models.Index(fields=["due_at"], condition=models.Q(awake=True), name="pixel_log_awake"),
+        ]
+        constraints = [
+            models.CheckConstraint(
+                condition=models.Q(tail__gte=0, tail__lte=models.F("head")), name="pixel_log_tail_within_head"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"log of pixel {self.pixel_id}: {self.tail} … {self.head}"
+
+    @property
+    def unclaimed(self) -> int:
+        """Events that no delivery covers yet."""
+        return self.head - self.tail
+
+
+class Origin(models.IntegerChoices):
+    """The door that an event came through."""
+
+    SERVER = 1, "server (Graph-compatible)"
+
+
+class Event(models.Model):
+    """One event as it will be sent to Meta. Table and partitions are made in SQL (migration 0002)."""
+
+    pk = models.CompositePrimaryKey("advertiser_id", "pixel_id", "log_offset", "received_at")
+    advertiser = models.ForeignKey(Advertiser, on_delete=models.DO_NOTHING, related_name="+")
+    pixel = models.ForeignKey(Pixel, on_delete=models.DO_NOTHING, related_name="+")
+    log_offset = models.BigIntegerField()
+    received_at = models.DateTimeField()
+    # After this Meta refuses the event, and with it the request it is in.
+    expires_at = models.DateTimeField()
+    origin = models.SmallIntegerField(choices=Origin)
+    event_name = models.TextField()
+    event_id = models.TextField()
+    # The exact JSON object that is sent.
+    payload = models.BinaryField()
+    # What was mended or advised at the door, as "field:code" words (events.notices), separated by spaces.
+    notices = models.TextField()
+
+    class Meta:
+        managed = False
+        db_table = "events_event"
+
+    def __str__(self) -> str:
+        return f"{self.event_name} at {self.log_offset} of pixel {self.pixel_id}"
+
+
+class Delivery(models.Model):
+    """A range of a pixel's log, or a selection of offsets in it, on its way to Meta."""
+
+    class State(models.TextChoices):
+        WAITING = "waiting"  # to be sent, not before due_at
+        CLAIMED = "claimed"  # a worker holds the lease and has sent nothing
+        SENDING = "sending"  # marked before the send: found so after its lease, it is in doubt
+        ACCEPTED = "accepted"
+        DOUBT = "doubt", "in doubt"  # sent, and no answer came; sent again at due_at, or held where there is none
+        SPLIT = "split"  # refused whole; its children carry the events on
+        REJECTED = "rejected"  # every event left in it has its rejection
+
+    class Kind(models.TextChoices):
+        ORIGINAL = "original"
+        HALF = "half", "half of a refused batch"
+
+    advertiser = models.ForeignKey(Advertiser, on_delete=models.PROTECT, related_name="+")
+    pixel = models.ForeignKey(Pixel, on_delete=models.CASCADE, related_name="+")
+    kind = models.CharField(max_length=16, choices=Kind, default=Kind.ORIGINAL)
+    parent = models.ForeignKey("self", on_delete=models.CASCADE, null=True, blank=True, related_name="+")
+    first_offset = models.BigIntegerField()
+    last_offset = models.BigIntegerField()
+    first_received_at = models.DateTimeField()
+    last_received_at = models.DateTimeField()
+    state = models.CharField(max_length=16, choices=State)
+    due_at = models.DateTimeField(null=True, blank=True)
+    lease_until = models.DateTimeField(null=True, blank=True)
+    # A new one each time the delivery is taken: who holds an old one can settle nothing.
+    lease_token = models.UUIDField(null=True, blank=True)
+    attempts = models.PositiveIntegerField(db_default=0)
+    doubts = models.PositiveIntegerField(db_default=0)
+    created_at = models.DateTimeField(db_default=Now())
+    settled_at = models.DateTimeField(null=True, blank=True)
+    # The last answer: partnerhub.lib.graph.errors.FailureClass (empty when accepted) and Meta's numbers.
+    failure_class = models.CharField(max_length=16, blank=True, db_default="")
+    code = models.BigIntegerField(null=True, blank=True)
+    subcode = models.BigIntegerField(null=True, blank=True)
+    fbtrace_id = models.CharField(max_length=64, blank=True, db_default="")
+    events_sent = models.PositiveIntegerField(null=True, blank=True)
+    events_received = models.BigIntegerField(null=True, blank=True)
+
+    class Meta:
+        verbose_name_plural = "deliveries"
+        indexes = [
+            models.Index(fields=["pixel", "first_offset"], name="delivery_range"),
+            models.Index(
+                fields=["pixel", "due_at"],
+                condition=models.Q(state__in=["waiting", "doubt"]),
+                name="delivery_due",
+            ),
+            models.Index(
+                fields=["lease_until"],
+                condition=models.Q(state__in=["claimed", "sending"]),
+                name="delivery_leased",
+            ),
+        ]
+        constraints = [
+            models.CheckConstraint(
+                condition=models.Q(last_offset__gte=models.F("first_offset")), name="delivery_range_forward"
+            ),
+            models.CheckConstraint(
+                condition=~models.Q(state__in=["claimed", "sending"])
+                | models.Q(lease_until__isnull=False, lease_token__isnull=False),
+                name="delivery_leased_has_lease",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"delivery {self.pk}: {self.first_offset} … {self.last_offset}, {self.state}"
+
+
+class Attempt(models.Model):
+    """One request to Meta for a delivery. Written before it is sent; what is in doubt stays on record here."""
+
+    class Outcome(models.TextChoices):
+        SENDING = "sending"
+        ACCEPTED = "accepted"
+        REFUSED = "refused"
+        UNSENT = "unsent"
+        DOUBT = "doubt", "in doubt"
+
+    advertiser = models.ForeignKey(Advertiser, on_delete=models.PROTECT, related_name="+")
+    pixel = models.ForeignKey(Pixel, on_delete=models.CASCADE, related_name="+")
+    delivery = models.ForeignKey(Delivery, on_delete=models.CASCADE, related_name="+")
+    outcome = models.CharField(max_length=16, choices=Outcome, default=Outcome.SENDING)
+    started_at = models.DateTimeField(db_default=Now())
+    finished_at = models.DateTimeField(null=True, blank=True)
+    http_status = models.PositiveSmallIntegerField(null=True, blank=True)
+    failure_class = models.CharField(max_length=16, blank=True, db_default="")
+    code = models.BigIntegerField(null=True, blank=True)
+    subcode = models.BigIntegerField(null=True, blank=True)
+    fbtrace_id = models.CharField(max_length=64, blank=True, db_default="")
+    latency_ms = models.PositiveIntegerField(null=True, blank=True)
+
+    class Meta:
+        indexes = [models.Index(fields=["delivery"], name="attempt_delivery")]
+
+    def __str__(self) -> str:
+        return f"attempt {self.pk} of delivery {self.delivery_id}: {self.outcome}"
+
+
+class Rejection(models.Model):
+    """Why one event will not be accepted: refused by Meta, too old to send, or a clash found at the door."""
+
+    class Reason(models.TextChoices):
+        REFUSED = "refused", "refused by Meta"
+        TOO_OLD = "too_old", "too old for Meta"
+        CLASH = "clash", "the same event_id came before with other content"
+
+    advertiser = models.ForeignKey(Advertiser, on_delete=models.PROTECT, related_name="+")
+    pixel = models.ForeignKey(Pixel, on_delete=models.CASCADE, related_name="+")
+    log_offset = models.BigIntegerField()
+    received_at = models.DateTimeField()
+    reason = models.CharField(max_length=16, choices=Reason)
+    delivery = models.ForeignKey(Delivery, on_delete=models.CASCADE, null=True, blank=True, related_name="+")
+    event_name = models.TextField()
+    event_id = models.TextField()
+    code = models.BigIntegerField(null=True, blank=True)
+    subcode = models.BigIntegerField(null=True, blank=True)
+    # Meta's blamed field where it names one, e.g. custom_data.currency.
+    field = models.TextField(blank=True, db_default="")
+    created_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["pixel", "log_offset"], name="rejection_once_an_event"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.event_name} at {self.log_offset}: {self.reason}"
+
+
+class HourlyCount(models.Model):
+    """Events taken in, by hour, name and door; upserted with the commit that took them."""
+
+    advertiser = models.ForeignKey(Advertiser, on_delete=models.PROTECT, related_name="+")
+    pixel = models.ForeignKey(Pixel, on_delete=models.CASCADE, related_name="+")
+    hour = models.DateTimeField()
+    event_name = models.TextField()
+    origin = models.SmallIntegerField(choices=Origin)
+    taken = models.BigIntegerField()
+    # Repeats within 48 hours: acknowledged and counted here, stored once.
+    repeated = models.BigIntegerField(db_default=0)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["pixel", "hour", "event_name", "origin"], name="hourly_count_once"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.taken} × {self.event_name} at {self.hour:%Y-%m-%d %H}h"

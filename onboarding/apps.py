@@ -1,0 +1,7 @@
+from django.apps import AppConfig
+
+
+class OnboardingConfig(AppConfig):
+    """Pixels, credentials, connection tests."""
+
+    name = "onboarding"

@@ -1,0 +1,125 @@
+"""The product's settings, read once from the environment, typed, and explained when they are wrong.
+
+Every variable is a field here and a line in docs/configuration.md (a test holds the two together). A secret may
+also be given as NAME_FILE, the path of a file that holds it. This room knows no Django: the doors use it too.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError
+
+
+class ConfigurationError(Exception):
+    """The environment cannot be used; the text has one sentence for each fault and holds no secret."""
+
+
+def _http_url(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme not in ("http", "https") or not parts.netloc:
+        raise ValueError("give an address such as https://hub.example")
+    return value.rstrip("/")
+
+
+def _postgres_url(value: SecretStr) -> SecretStr:
+    if not value.get_secret_value().startswith(("postgresql://", "postgres://")):
+        raise ValueError("give an address such as postgresql://role:password@host/database")
+    return value
+
+
+def _broker_url(value: SecretStr) -> SecretStr:
+    if not value.get_secret_value().startswith(("pgmq://", "amqp://", "amqps://", "redis://", "rediss://")):
+        raise ValueError("give pgmq://, amqp://…, or redis://…")
+    return value
+
+
+HttpUrl = Annotated[str, AfterValidator(_http_url)]
+PostgresUrl = Annotated[SecretStr, AfterValidator(_postgres_url)]
+BrokerUrl = Annotated[SecretStr, AfterValidator(_broker_url)]
+
+
+class Config(BaseModel):
+    """What the environment says. Field names are the variables' names in lower case."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    secret_key: Annotated[SecretStr, Field(min_length=32)]
+    vault_keys: SecretStr
+    database_url_app: PostgresUrl
+    database_url_worker: PostgresUrl
+    database_url_door: PostgresUrl
+    database_url_owner: PostgresUrl | None = None
+    public_url: HttpUrl
+    collector_url: HttpUrl
+    graph_api_base_url: HttpUrl = "https://graph.facebook.com"
+    graph_api_version: str = "v26.0"
+    broker_url: BrokerUrl = SecretStr("pgmq://")
+    broker_prefix: Annotated[str, Field(pattern=r"^[a-z0-9_]*$", max_length=20)] = ""
+    email_url: str = "smtp://localhost:25"
+    default_from_email: str = "PartnerHub <partnerhub@localhost>"
+    allowed_hosts: str = ""
+    trusted_proxy: bool = False
+    debug: bool = False
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    log_format: Literal["json", "console"] = "json"
+
+    collector_queue_events: Annotated[int, Field(ge=1)] = 50_000
+    collector_group_events: Annotated[int, Field(ge=1)] = 4_000
+    delivery_lease_seconds: Annotated[float, Field(gt=0)] = 60.0
+    delivery_deadline_seconds: Annotated[float, Field(gt=0)] = 30.0
+    delivery_idle_seconds: Annotated[float, Field(gt=0)] = 2.0
+    delivery_sweep_seconds: Annotated[float, Field(gt=0)] = 10.0
+    delivery_doubt_retries: Annotated[int, Field(ge=0)] = 2
+
+    @property
+    def hosts(self) -> list[str]:
+        """Host names that the web site answers to: ALLOWED_HOSTS, and the host of PUBLIC_URL."""
+        own = urlsplit(self.public_url).hostname or ""
+        return sorted({own, *(host.strip() for host in self.allowed_hosts.split(",") if host.strip())})
+
+
+SECRETS = frozenset(
+    name.upper()
+    for name, field in Config.model_fields.items()
+    if "Secret" in repr(field.annotation) or "Secret" in repr(field.metadata)
+)
+
+
+def read_config(environment: Mapping[str, str]) -> Config:
+    """The settings that `environment` gives. Raises ConfigurationError with a sentence for each fault."""
+    values: dict[str, str] = {}
+    faults: list[str] = []
+    for name in Config.model_fields:
+        variable = name.upper()
+        if (value := environment.get(variable)) is not None:
+            values[name] = value
+        elif variable in SECRETS and (path := environment.get(f"{variable}_FILE")):
+            try:
+                values[name] = Path(path).read_text().strip()
+            except OSError as error:
+                faults.append(f"{variable}_FILE: the file cannot be read ({error.strerror}).")
+    try:
+        config = Config.model_validate(values)
+    except ValidationError as error:
+        for fault in error.errors(include_url=False, include_input=False, include_context=False):
+            variable = str(fault["loc"][0]).upper()
+            if fault["type"] == "missing":
+                faults.append(f"{variable} is not set.")
+            else:
+                faults.append(f"{variable}: {fault['msg'].removeprefix('Value error, ')}.")
+        raise ConfigurationError("\n".join(faults)) from None
+    if faults:
+        raise ConfigurationError("\n".join(faults))
+    return config
+
+
+@functools.cache
+def config() -> Config:
+    """The settings of this process, read from its environment at the first call."""
+    return read_config(os.environ)

@@ -1,0 +1,9 @@
+"""How allauth behaves here: where people land, and what its mails say."""
+
+from __future__ import annotations
+
+from allauth.account.adapter import DefaultAccountAdapter
+
+
+class AccountAdapter(DefaultAccountAdapter):
+    """allauth's defaults."""

@@ -1,0 +1,248 @@
+"""People and the tenants they act for: partners, their advertisers, memberships, invitations.
+
+Tenants' rows are under row-level security (migration 0002) and are reached through access.py.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import ClassVar
+
+from django.contrib.auth.models import AbstractBaseUser, BaseUserManager, PermissionsMixin
+from django.db import models
+from django.db.models.functions import Lower, Now
+from django.utils import timezone
+
+from tenants.roles import AdvertiserRole, PartnerRole
+
+
+class PersonManager(BaseUserManager["Person"]):
+    """Makes people. allauth calls it at sign-up, the operator's command by hand."""
+
+    def create_user(self, email: str, password: str | None = None, **fields: object) -> Person:
+        """A person who signs in with `email`, kept in lower case."""
+        person = self.model(email=email.strip().lower(), **fields)
+        person.set_password(password)
+        person.save(using=self._db)
+        return person
+
+    def create_superuser(self, email: str, password: str | None = None, **fields: object) -> Person:
+        """An operator: sees all tenants in the admin."""
+        return self.create_user(email, password, is_staff=True, is_superuser=True, **fields)
+
+    def get_by_natural_key(self, username: str | None) -> Person:
+        """The person with this e-mail address, whatever its case."""
+        return self.get(email=(username or "").strip().lower())
+
+
+class Person(AbstractBaseUser, PermissionsMixin):
+    """Somebody who signs in with an e-mail address. What they may do is in their memberships."""
+
+    email = models.EmailField("e-mail address", max_length=254)
+    name = models.CharField(max_length=120, blank=True)
+    time_zone = models.CharField(max_length=64, blank=True)
+    is_active = models.BooleanField(default=True)
+    is_staff = models.BooleanField(default=False)
+    date_joined = models.DateTimeField(default=timezone.now)
+
+    objects: ClassVar[PersonManager] = PersonManager()
+
+    USERNAME_FIELD = "email"
+    EMAIL_FIELD = "email"
+    REQUIRED_FIELDS: ClassVar[list[str]] = []
+
+    class Meta:
+        verbose_name_plural = "people"
+        constraints = [models.UniqueConstraint(Lower("email"), name="person_email_unique")]
+
+    def __str__(self) -> str:
+        return self.name or self.email
+
+
+class PartnerQuerySet(models.QuerySet["Partner"]):
+    def for_person(self, person: Person) -> PartnerQuerySet:
+        """The partners at which the person holds a role."""
+        return self.filter(memberships__person=person)
+
+
+class Partner(models.Model):
+    """A platform that offers the Conversions API to its advertisers through us."""
+
+    name = models.CharField(max_length=120)
+    partner_agent = models.CharField(max_length=64)
+    meta_app_id = models.CharField(max_length=32)
+    business_id = models.CharField(max_length=32, blank=True)
+    created_at = models.DateTimeField(db_default=Now())
+
+    objects = PartnerQuerySet.as_manager()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(Lower("name"), name="partner_name_unique"),
+            models.CheckConstraint(
+                condition=models.Q(partner_agent__regex=r"^[A-Za-z0-9][A-Za-z0-9._-]*$"),
+                name="partner_agent_is_one_word",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class PartnerCredential(models.Model):
+    """A secret of the partner's own, sealed by the vault: its Meta app's secret."""
+
+    class Kind(models.TextChoices):
+        APP_SECRET = "app_secret", "app secret"
+
+    partner = models.ForeignKey(Partner, on_delete=models.CASCADE, related_name="credentials")
+    kind = models.CharField(max_length=16, choices=Kind)
+    sealed = models.BinaryField()
+    last_four = models.CharField(max_length=4)
+    created_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["partner", "kind"], name="partner_credential_one_of_a_kind")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.get_kind_display()} …{self.last_four}"
+
+    @property
+    def vault_identity(self) -> str:
+        """What the sealed secret is bound to: it cannot be opened in another partner's row."""
+        return f"partner:{self.partner_id}:{self.kind}"
+
+
+class AdvertiserQuerySet(models.QuerySet["Advertiser"]):
+    def for_person(self, person: Person) -> AdvertiserQuerySet:
+        """The advertisers that the person reaches, by a role there or at their partner."""
+        return self.filter(
+            models.Exists(
+                AdvertiserMembership.objects.filter(advertiser=models.OuterRef("pk"), person=person)
+            )
+            | models.Exists(
+                PartnerMembership.objects.filter(partner=models.OuterRef("partner"), person=person)
+            )
+        )
+
+
+class Advertiser(models.Model):
+    """The tenant: a client of one partner, whose pixels and events are its own."""
+
+    partner = models.ForeignKey(Partner, on_delete=models.PROTECT, related_name="advertisers")
+    name = models.CharField(max_length=120)
+    # ISO 3166-1 alpha-2, for phone numbers that come without a country code.
+    default_country = models.CharField(max_length=2, blank=True)
+    created_at = models.DateTimeField(db_default=Now())
+
+    objects = AdvertiserQuerySet.as_manager()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint("partner", Lower("name"), name="advertiser_name_unique"),
+            models.CheckConstraint(
+                condition=models.Q(default_country__regex=r"^([A-Z]{2})?$"),
+                name="advertiser_country_is_iso",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class PartnerMembership(models.Model):
+    """A person's role at a partner."""
+
+    partner = models.ForeignKey(Partner, on_delete=models.CASCADE, related_name="memberships")
+    person = models.ForeignKey(Person, on_delete=models.CASCADE, related_name="partner_memberships")
+    role = models.CharField(max_length=16, choices=[(role.value, role.value) for role in PartnerRole])
+    created_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["partner", "person"], name="partner_membership_once"),
+            models.CheckConstraint(
+                condition=models.Q(role__in=[role.value for role in PartnerRole]),
+                name="partner_membership_role_known",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.role} of partner {self.partner_id}"
+
+
+class AdvertiserMembership(models.Model):
+    """A person's role at an advertiser."""
+
+    advertiser = models.ForeignKey(Advertiser, on_delete=models.CASCADE, related_name="memberships")
+    person = models.ForeignKey(Person, on_delete=models.CASCADE, related_name="advertiser_memberships")
+    role = models.CharField(max_length=16, choices=[(role.value, role.value) for role in AdvertiserRole])
+    created_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["advertiser", "person"], name="advertiser_membership_once"),
+            models.CheckConstraint(
+                condition=models.Q(role__in=[role.value for role in AdvertiserRole]),
+                name="advertiser_membership_role_known",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.role} of advertiser {self.advertiser_id}"
+
+
+class InvitationQuerySet(models.QuerySet["Invitation"]):
+    def open(self, now: datetime) -> InvitationQuerySet:
+        """Those that can still be accepted."""
+        return self.filter(accepted_at=None, revoked_at=None, expires_at__gt=now)
+
+
+class Invitation(models.Model):
+    """A role offered by e-mail: to one address, once, for a time. Only a hash of its token is kept."""
+
+    partner = models.ForeignKey(Partner, on_delete=models.CASCADE, related_name="invitations")
+    # Empty where the role is one at the partner itself.
+    advertiser = models.ForeignKey(
+        Advertiser, on_delete=models.CASCADE, null=True, blank=True, related_name="invitations"
+    )
+    email = models.EmailField(max_length=254)
+    role = models.CharField(max_length=16)
+    token_hash = models.CharField(max_length=64, unique=True)
+    invited_by = models.ForeignKey(Person, on_delete=models.SET_NULL, null=True, related_name="+")
+    created_at = models.DateTimeField(db_default=Now())
+    sent_at = models.DateTimeField(default=timezone.now)
+    expires_at = models.DateTimeField()
+    accepted_at = models.DateTimeField(null=True, blank=True)
+    accepted_by = models.ForeignKey(
+        Person, on_delete=models.SET_NULL, null=True, blank=True, related_name="+"
+    )
+    revoked_at = models.DateTimeField(null=True, blank=True)
+
+    objects = InvitationQuerySet.as_manager()
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=models.Q(advertiser=None, role__in=[role.value for role in PartnerRole])
+                | models.Q(advertiser__isnull=False, role__in=[role.value for role in AdvertiserRole]),
+                name="invitation_role_fits_tenant",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(accepted_at=None) | models.Q(revoked_at=None),
+                name="invitation_accepted_or_revoked",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.role} for {self.email}"
+
+    def state(self, now: datetime) -> str:
+        """`accepted`, `revoked`, `expired` or `open`."""
+        if self.accepted_at:
+            return "accepted"
+        if self.revoked_at:
+            return "revoked"
+        return "expired" if self.expires_at <= now else "open"
