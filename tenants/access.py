@@ -1,0 +1,74 @@
+"""The only door to a tenant's row: whoever may not see it gets the 404 of a row that does not exist.
+
+Who sees a row but may not do the act gets a 403 with a sentence (PermissionDenied): the page was theirs to see.
+"""
+
+from __future__ import annotations
+
+from django.core.exceptions import PermissionDenied
+from django.http import Http404
+
+from tenants.models import Advertiser, AdvertiserMembership, Invitation, Partner, PartnerMembership, Person
+from tenants.roles import Act, AdvertiserRole, PartnerRole, Role, may
+
+REFUSED = "Your role does not let you do this. Ask an owner or admin of {tenant}."
+
+
+def require(roles: set[Role], act: Act, *, tenant: object) -> None:
+    """Raise Http404 for a person with no role, PermissionDenied where none of the roles may do the act."""
+    if not any(may(role, Act.SEE) for role in roles):
+        raise Http404
+    if not any(may(role, act) for role in roles):
+        raise PermissionDenied(REFUSED.format(tenant=tenant))
+
+
+def partner_roles(person: Person, partner_id: int) -> set[Role]:
+    """The person's roles at a partner."""
+    held = PartnerMembership.objects.filter(partner_id=partner_id, person=person)
+    return {PartnerRole(role) for role in held.values_list("role", flat=True)}
+
+
+def advertiser_roles(person: Person, advertiser: Advertiser) -> set[Role]:
+    """The person's roles that reach an advertiser: held there, or at its partner."""
+    held = AdvertiserMembership.objects.filter(advertiser=advertiser, person=person)
+    own = {AdvertiserRole(role) for role in held.values_list("role", flat=True)}
+    return own | partner_roles(person, advertiser.partner_id)
+
+
+def get_partner_for(person: Person, partner_id: int, act: Act = Act.SEE) -> Partner:
+    """The partner, for somebody who holds a role there."""
+    partner = Partner.objects.for_person(person).filter(pk=partner_id).first()
+    if partner is None:
+        raise Http404
+    require(partner_roles(person, partner_id), act, tenant=partner)
+    return partner
+
+
+def get_advertiser_for(person: Person, advertiser_id: int, act: Act = Act.SEE) -> Advertiser:
+    """The advertiser with its partner, for somebody who reaches it."""
+    found = Advertiser.objects.for_person(person).select_related("partner").filter(pk=advertiser_id).first()
+    if found is None:
+        raise Http404
+    require(advertiser_roles(person, found), act, tenant=found)
+    return found
+
+
+def get_invitation_for(person: Person, invitation_id: int) -> Invitation:
+    """An invitation, for somebody who may manage the people (or, at a partner, the advertisers) it is for."""
+    invitation = (
+        Invitation.objects.select_related("partner", "advertiser__partner").filter(pk=invitation_id).first()
+    )
+    if invitation is None:
+        raise Http404
+    if invitation.advertiser is None:
+        get_partner_for(person, invitation.partner_id, Act.MANAGE_PEOPLE)
+    else:
+        require_inviter(person, invitation.advertiser)
+    return invitation
+
+
+def require_inviter(person: Person, advertiser: Advertiser) -> None:
+    """Raise unless the person may invite to this advertiser: its admins, and the partner's managers."""
+    roles = advertiser_roles(person, advertiser)
+    act = Act.MANAGE_ADVERTISERS if any(may(role, Act.MANAGE_ADVERTISERS) for role in roles) else Act.MANAGE_PEOPLE
+    require(roles, act, tenant=advertiser)

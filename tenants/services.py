@@ -1,0 +1,201 @@
+"""What can be done to tenants: one function an act, each in one transaction."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+
+from partnerhub.lib.vault import Secret
+from tenants.models import (
+    Advertiser,
+    AdvertiserMembership,
+    Invitation,
+    Partner,
+    PartnerCredential,
+    PartnerMembership,
+    Person,
+)
+from tenants.roles import AdvertiserRole, PartnerRole
+from tenants.secrets import vault
+from tenants.tokens import hash_token, new_token
+
+# Long enough for a holiday week, short enough that a forgotten mail opens nothing.
+INVITATION_LIFE = timedelta(days=7)
+
+
+class InvitationUnusable(Exception):
+    """The invitation cannot be accepted; the text says why, to the person who followed the link."""
+
+
+class LastOwner(Exception):
+    """The last owner of a partner, or the last admin of an advertiser, cannot be removed or demoted."""
+
+
+@transaction.atomic
+def create_partner(
+    *, name: str, partner_agent: str, meta_app_id: str, app_secret: Secret | None, business_id: str = ""
+) -> Partner:
+    """A new partner, with its Meta app's secret sealed. The operator's act (`manage.py partner create`)."""
+    partner = Partner.objects.create(
+        name=name, partner_agent=partner_agent, meta_app_id=meta_app_id, business_id=business_id
+    )
+    if app_secret is not None:
+        credential = PartnerCredential(
+            partner=partner, kind=PartnerCredential.Kind.APP_SECRET, last_four=app_secret.last_four
+        )
+        credential.sealed = vault().seal(app_secret, identity=credential.vault_identity)
+        credential.save(force_insert=True)
+    return partner
+
+
+@transaction.atomic
+def create_advertiser(*, partner: Partner, name: str, default_country: str = "") -> Advertiser:
+    """A new advertiser of the partner."""
+    return Advertiser.objects.create(partner=partner, name=name, default_country=default_country)
+
+
+@transaction.atomic
+def invite_person(
+    *,
+    email: str,
+    role: PartnerRole | AdvertiserRole,
+    partner: Partner,
+    advertiser: Advertiser | None = None,
+    invited_by: Person | None,
+) -> tuple[Invitation, str]:
+    """A new invitation and its token, which is in no other place: the caller mails it.
+
+    An open invitation of the same address to the same tenant is revoked by it.
+    """
+    now = timezone.now()
+    Invitation.objects.open(now).filter(
+        partner=partner, advertiser=advertiser, email=email.lower()
+    ).update(revoked_at=now)
+    token = new_token()
+    invitation = Invitation.objects.create(
+        partner=partner,
+        advertiser=advertiser,
+        email=email.lower(),
+        role=role.value,
+        token_hash=hash_token(token),
+        invited_by=invited_by,
+        sent_at=now,
+        expires_at=now + INVITATION_LIFE,
+    )
+    return invitation, token
+
+
+@transaction.atomic
+def renew_invitation(*, invitation: Invitation) -> str:
+    """A fresh token for an invitation that was neither accepted nor revoked; the old link stops working.
+
+    Raises InvitationUnusable where it was.
+    """
+    now = timezone.now()
+    token = new_token()
+    renewed = Invitation.objects.filter(pk=invitation.pk, accepted_at=None, revoked_at=None).update(
+        token_hash=hash_token(token), sent_at=now, expires_at=now + INVITATION_LIFE
+    )
+    if not renewed:
+        raise InvitationUnusable("This invitation was already accepted or revoked.")
+    return token
+
+
+@transaction.atomic
+def revoke_invitation(*, invitation: Invitation) -> bool:
+    """Whether this call revoked it; an accepted or revoked one stays as it is."""
+    return bool(
+        Invitation.objects.filter(pk=invitation.pk, accepted_at=None, revoked_at=None).update(
+            revoked_at=timezone.now()
+        )
+    )
+
+
+@transaction.atomic
+def accept_invitation(
+    *, invitation: Invitation, person: Person, verified_emails: set[str], now: datetime
+) -> PartnerMembership | AdvertiserMembership:
+    """The person's new role. Works once, and only for a person who proved to own the invited address.
+
+    Runs in the scope of the person and of the link. Raises InvitationUnusable with the reason in words.
+    """
+    if invitation.email.lower() not in {email.lower() for email in verified_emails}:
+        raise InvitationUnusable(
+            f"This invitation was sent to {invitation.email}. Sign in with that address to accept it."
+        )
+    state = invitation.state(now)
+    if state != "open":
+        raise InvitationUnusable(
+            {
+                "accepted": "This invitation was already used.",
+                "revoked": "This invitation was withdrawn. Ask for a new one.",
+                "expired": "This invitation has expired. Ask for a new one.",
+            }[state]
+        )
+    membership: PartnerMembership | AdvertiserMembership
+    try:
+        # The membership goes first: row-level security allows it while the invitation is still open.
+        with transaction.atomic():
+            if invitation.advertiser_id is None:
+                membership = PartnerMembership.objects.create(
+                    partner_id=invitation.partner_id, person=person, role=invitation.role
+                )
+            else:
+                membership = AdvertiserMembership.objects.create(
+                    advertiser_id=invitation.advertiser_id, person=person, role=invitation.role
+                )
+    except IntegrityError:
+        raise InvitationUnusable("You already have a role here.") from None
+    taken = Invitation.objects.open(now).filter(pk=invitation.pk).update(accepted_at=now, accepted_by=person)
+    if not taken:
+        raise InvitationUnusable("This invitation was already used.")
+    return membership
+
+
+@transaction.atomic
+def change_partner_role(*, membership: PartnerMembership, role: PartnerRole) -> None:
+    """Give a member another role. Raises LastOwner where nobody would be left to own the partner."""
+    _keep_an_owner(membership, role)
+    PartnerMembership.objects.filter(pk=membership.pk).update(role=role.value)
+
+
+@transaction.atomic
+def remove_partner_member(*, membership: PartnerMembership) -> None:
+    """Take a member's role away. Raises LastOwner."""
+    _keep_an_owner(membership, None)
+    PartnerMembership.objects.filter(pk=membership.pk).delete()
+
+
+@transaction.atomic
+def change_advertiser_role(*, membership: AdvertiserMembership, role: AdvertiserRole) -> None:
+    """Give a member another role. Raises LastOwner where no admin would be left."""
+    _keep_an_admin(membership, role)
+    AdvertiserMembership.objects.filter(pk=membership.pk).update(role=role.value)
+
+
+@transaction.atomic
+def remove_advertiser_member(*, membership: AdvertiserMembership) -> None:
+    """Take a member's role away. Raises LastOwner."""
+    _keep_an_admin(membership, None)
+    AdvertiserMembership.objects.filter(pk=membership.pk).delete()
+
+
+def _keep_an_owner(membership: PartnerMembership, role: PartnerRole | None) -> None:
+    # All owners are locked, in id order, so that two of them cannot remove each other at once.
+    owners = PartnerMembership.objects.select_for_update().filter(
+        partner_id=membership.partner_id, role=PartnerRole.OWNER
+    )
+    left = [owner.pk for owner in owners.order_by("pk") if owner.pk != membership.pk]
+    if role != PartnerRole.OWNER and membership.role == PartnerRole.OWNER and not left:
+        raise LastOwner("A partner keeps at least one owner.")
+
+
+def _keep_an_admin(membership: AdvertiserMembership, role: AdvertiserRole | None) -> None:
+    admins = AdvertiserMembership.objects.select_for_update().filter(
+        advertiser_id=membership.advertiser_id, role=AdvertiserRole.ADMIN
+    )
+    left = [admin.pk for admin in admins.order_by("pk") if admin.pk != membership.pk]
+    if role != AdvertiserRole.ADMIN and membership.role == AdvertiserRole.ADMIN and not left:
+        raise LastOwner("An advertiser keeps at least one admin.")
