@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import uuid
+from datetime import timedelta
 
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from onboarding.models import ConnectionTest, Credential, Pixel
+from onboarding.trial import TestOutcome, try_credential
+from partnerhub.lib.db import tenant_scope
+from partnerhub.lib.graph import GraphClient
+from partnerhub.lib.graph.errors import FailureClass
 from partnerhub.lib.hints import hint_after_commit
 from partnerhub.lib.vault import Secret
 from tenants.models import Advertiser, Person
@@ -109,3 +115,80 @@ def release_pixel(*, pixel_id: int) -> bool:
     if released:
         hint_after_commit(DELIVER, pixel_id)
     return bool(released)
+
+
+# Longer than both calls of a test may take (onboarding.graph), so that only a dead worker's test is ended.
+TEST_LOST_AFTER = timedelta(seconds=60)
+# A hint that was lost: said again at this age.
+TEST_HINT_AGAIN_AFTER = timedelta(seconds=10)
+
+
+@transaction.atomic
+def start_connection_test(*, test_id: int) -> ConnectionTest | None:
+    """The test, now running, with pixel, credential and partner; None where it was started before."""
+    started = ConnectionTest.objects.filter(pk=test_id, state=ConnectionTest.State.WAITING).update(
+        state=ConnectionTest.State.RUNNING, started_at=timezone.now()
+    )
+    if not started:
+        return None
+    return ConnectionTest.objects.select_related("pixel__advertiser__partner", "credential").get(pk=test_id)
+
+
+@transaction.atomic
+def finish_connection_test(*, test: ConnectionTest, outcome: TestOutcome) -> bool:
+    """Keep the outcome of a running test, and what it says of the credential and the pixel.
+
+    A pass releases a held pixel. Refusals of the token or of access mark the credential; they hold no pixel,
+    for deliveries find out by themselves. Whether it was kept: a test that was ended meanwhile stays as it is.
+    """
+    now = timezone.now()
+    passed = outcome.failure_class == ""
+    kept = ConnectionTest.objects.filter(pk=test.pk, state=ConnectionTest.State.RUNNING).update(
+        state=ConnectionTest.State.PASSED if passed else ConnectionTest.State.FAILED,
+        finished_at=now,
+        **dataclasses.asdict(outcome),
+    )
+    if not kept:
+        return False
+    in_use = Credential.objects.filter(pk=test.credential_id).exclude(state=Credential.State.RETIRED)
+    if passed:
+        if in_use.update(state=Credential.State.WORKING, last_good_at=now, refused_at=None):
+            release_pixel(pixel_id=test.pixel_id)
+    elif outcome.failure_class in (FailureClass.CREDENTIAL, FailureClass.PERMISSION):
+        in_use.update(state=Credential.State.REFUSED, refused_at=now)
+    return True
+
+
+def run_connection_test(*, test_id: int, client: GraphClient) -> None:
+    """Send the test event of a waiting test and keep what came back. Safe to call twice.
+
+    The network is spoken to between two short transactions, in the scope of the test's own advertiser.
+    """
+    advertiser_id = (
+        ConnectionTest.objects.filter(pk=test_id).values_list("advertiser_id", flat=True).first()
+    )
+    if advertiser_id is None:
+        return
+    with tenant_scope(advertiser_id=advertiser_id):
+        test = start_connection_test(test_id=test_id)
+        if test is None:
+            return
+    outcome = try_credential(test, client)
+    with tenant_scope(advertiser_id=advertiser_id):
+        finish_connection_test(test=test, outcome=outcome)
+
+
+def sweep_connection_tests() -> None:
+    """End tests whose worker died, so that a person can test again, and hint anew at those whose hint was lost."""
+    now = timezone.now()
+    lost = ConnectionTest.objects.filter(
+        state=ConnectionTest.State.RUNNING, started_at__lt=now - TEST_LOST_AFTER
+    )
+    for test in lost.only("pk", "advertiser_id", "pixel_id", "credential_id", "state"):
+        with tenant_scope(advertiser_id=test.advertiser_id):
+            finish_connection_test(test=test, outcome=TestOutcome(failure_class=FailureClass.IN_DOUBT))
+    waiting = ConnectionTest.objects.filter(
+        state=ConnectionTest.State.WAITING, created_at__lt=now - TEST_HINT_AGAIN_AFTER
+    )
+    for test_id in waiting.values_list("pk", flat=True):
+        hint_after_commit(RUN_TEST, test_id)
