@@ -10,7 +10,7 @@ Three locks in the cluster's folder, all kept by the kernel, so that no SIGKILL 
   it when the last user is gone, however that user went, and then stops the server.
 - `keeper.lock`: held by the one keeper.
 - `server.lock`: inherited by the server and all its children. Who gets it knows that none of them is left,
-  and may remove `postmaster.pid`, whose number a machine may have given to another process since.
+  and may remove PostgreSQL's own lock files, whose number may belong to another process by now.
 """
 
 from __future__ import annotations
@@ -38,9 +38,8 @@ LOG = "server.log"
 # immediate one; the next start then recovers from the write-ahead log.
 FAST_STOP_SECONDS = 10.0
 
-# A server that ends sooner than this after its start would end again at once: the keeper gives up and the log
-# tells why.
-SHORT_LIFE_SECONDS = 5.0
+# Between a server that was killed and the next one; without it, one that cannot live would take a whole core.
+RESTART_SECONDS = 0.5
 
 # How long processes of an earlier server may take to notice that it is gone.
 ORPHANS_SECONDS = 20.0
@@ -72,6 +71,20 @@ def lock(path: Path, *, within_seconds: float = 0) -> int | None:
             time.sleep(0.05)
         else:
             return descriptor
+
+
+def is_locked(path: Path) -> bool:
+    """Whether some process holds `path` exclusively. Asking disturbs nobody else who asks."""
+    if not path.exists():
+        return False
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
 
 
 def _check(result: int, call: str) -> None:
@@ -235,7 +248,9 @@ class Keeper:
         held = lock(self.folder / SERVER_LOCK, within_seconds=ORPHANS_SECONDS)
         if held is None:
             raise TimeoutError("processes of an earlier server still run in this folder")
-        (self.data / "postmaster.pid").unlink(missing_ok=True)
+        # No process of an earlier server is left: what names one is stale.
+        for stale in (self.data / "postmaster.pid", *self.socket_folder.iterdir()):
+            stale.unlink(missing_ok=True)
         arguments = [f"--{setting}" for setting in self.settings]
         child = self._start([str(self.binaries / "postgres"), "-D", str(self.data), *arguments], [held])
         os.close(held)
@@ -245,7 +260,6 @@ class Keeper:
         """Runs the server until nobody holds it or we are told to stop; the exit code."""
         awaited = {signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGUSR1}
         signal.pthread_sigmask(signal.SIG_BLOCK, awaited)
-        started = time.monotonic()
         server = self._start_server()
         waiter: threading.Thread | None = None
         while True:
@@ -259,11 +273,18 @@ class Keeper:
             ended, status = os.waitpid(server, os.WNOHANG)
             if ended == 0:
                 continue
-            self.say(f"the server ended with status {status}")
-            if time.monotonic() - started < SHORT_LIFE_SECONDS:
+            self.say(f"the server ended with exit code {os.waitstatus_to_exitcode(status)}")
+            if not self._was_killed():
                 return 1
-            started = time.monotonic()
+            time.sleep(RESTART_SECONDS)
             server = self._start_server()
+
+    def _was_killed(self) -> bool:
+        """Whether the server that ended had been up: it removes its postmaster.pid when it ends by itself."""
+        try:
+            return "ready" in (self.data / "postmaster.pid").read_text()
+        except FileNotFoundError:
+            return False
 
     def _await_last_holder(self) -> None:
         # Never given back: who comes now waits for it, until we have stopped the server and ended.
@@ -292,7 +313,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--socket-folder", type=Path, required=True)
     parser.add_argument("settings", nargs="*", help="the server's settings, each NAME=VALUE")
     options = parser.parse_args(arguments)
-    held = lock(options.folder / KEEPER_LOCK)
+    held = lock(options.folder / KEEPER_LOCK, within_seconds=0.2)
     if held is None:
         # Another keeper was quicker. Whoever started us waits for the server, not for us.
         return 0

@@ -10,10 +10,12 @@ where the checkout lies so deep that the socket's path would be too long for the
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import hashlib
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -226,7 +228,7 @@ def ensure_running(state: Path = STATE, *, name: str = "postgres") -> Cluster:
     settings = {**SETTINGS, "unix_socket_directories": str(sockets)}
     started: subprocess.Popen[bytes] | None = None
     while not _is_answering(cluster):
-        code = started.poll() if started else 0
+        code = started.poll() if started else None
         if code:
             cluster.release()
             raise PostgresError(f"PostgreSQL in {folder} did not start:{_reason(folder)}")
@@ -235,11 +237,8 @@ def ensure_running(state: Path = STATE, *, name: str = "postgres") -> Cluster:
             raise PostgresError(
                 f"PostgreSQL in {folder} is not ready after {START_SECONDS} s:{_reason(folder)}"
             )
-        free = keeper.lock(folder / keeper.KEEPER_LOCK)
-        if free is not None:
-            os.close(free)
-            if started is None or started.poll() is not None:
-                started = _start_keeper(folder, sockets, settings)
+        if (started is None or code is not None) and not keeper.is_locked(folder / keeper.KEEPER_LOCK):
+            started = _start_keeper(folder, sockets, settings)
         time.sleep(0.05)
     return cluster
 
@@ -247,29 +246,29 @@ def ensure_running(state: Path = STATE, *, name: str = "postgres") -> Cluster:
 def _claim_short_folder(sockets: Path, folder: Path) -> None:
     """Makes the socket's folder, or sees that nobody else made it: anyone may write in /tmp."""
     sockets.mkdir(mode=0o700, exist_ok=True)
-    owner = sockets.lstat().st_uid
-    if sockets.is_symlink() or owner not in {os.geteuid(), folder.stat().st_uid}:
-        raise PostgresError(f"{sockets} belongs to someone else; remove it, or set TMPDIR to another folder.")
+    if sockets.is_symlink() or sockets.lstat().st_uid not in {os.geteuid(), folder.stat().st_uid}:
+        # The usual way to come here: an earlier checkout at this place, removed without `make clean`.
+        raise PostgresError(f"{sockets} belongs to another user: remove it, or set TMPDIR to another folder.")
+
+
+def keeper_pid(state: Path = STATE, *, name: str = "postgres") -> int | None:
+    """The pid of the running server's keeper, whose child the server is; None where none runs."""
+    path = state.absolute() / name / keeper.KEEPER_LOCK
+    if not keeper.is_locked(path):
+        return None
+    text = path.read_text().strip()
+    return int(text) if text else None
 
 
 def stop(state: Path = STATE, *, name: str = "postgres") -> None:
     """Stops the server whoever holds it, and returns when it has ended; does nothing where none runs."""
-    folder = state.absolute() / name
-    path = folder / keeper.KEEPER_LOCK
-    if not path.exists():
-        return
     deadline = time.monotonic() + keeper.FAST_STOP_SECONDS + 5
-    while (free := keeper.lock(path)) is None:
-        pid = path.read_text().strip()
-        if pid:
-            try:
-                os.kill(int(pid), 15)
-            except ProcessLookupError:
-                continue
+    while (pid := keeper_pid(state, name=name)) is not None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGTERM)
         if time.monotonic() > deadline:
-            raise PostgresError(f"The keeper {pid} of {folder} does not end.")
-        time.sleep(0.1)
-    os.close(free)
+            raise PostgresError(f"PostgreSQL's keeper, process {pid}, does not end.")
+        time.sleep(0.05)
 
 
 def remove(state: Path = STATE, *, name: str = "postgres") -> None:
@@ -280,7 +279,7 @@ def remove(state: Path = STATE, *, name: str = "postgres") -> None:
         shutil.rmtree(path, ignore_errors=True)
 
 
-def test_server(names: Mapping[str, str] | None = None) -> Server:
+def server_for_tests(names: Mapping[str, str] | None = None) -> Server:
     """The server that the tests use: `TEST_DATABASE_URL`'s, else an embedded one apart from the demo's.
 
     TEST_DATABASE_URL is the libpq address of a superuser on any database of the server. The roles made there

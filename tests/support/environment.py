@@ -12,7 +12,7 @@ import os
 import secrets
 from dataclasses import dataclass
 
-from partnerhub.dev.postgres import Server, test_server
+from partnerhub.dev.postgres import Server, server_for_tests
 from partnerhub.lib.db_roles import RoleNames, drop_database, ensure_roles
 
 ROLES = RoleNames.with_prefix("partnerhub_test")
@@ -38,9 +38,7 @@ class TestDatabase:
 
 def prepare_environment() -> TestDatabase:
     """Make this run's empty database, and set every variable that the product reads. It is dropped at the end."""
-    server = test_server(
-        {name: getattr(ROLES, name) for name in ("owner", "app", "worker", "door")}
-    )
+    server = server_for_tests({name: getattr(ROLES, name) for name in ("owner", "app", "worker", "door")})
     name = f"partnerhub_test_{secrets.token_hex(4)}"
     with server.admin() as admin:
         ensure_roles(admin, database=name, names=ROLES, passwords=server.passwords)
