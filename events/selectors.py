@@ -1,0 +1,371 @@
+"""What the pages about events show: reads that join and shape, bounded, never a scan of the log."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+import orjson
+from django.db.models import Count, F, Min, OuterRef, Q, Subquery, Sum
+from django.db.models.functions import Coalesce
+
+from events.health import RANK, Facts, Health, Verdict, judge
+from events.models import Attempt, Delivery, Event, HourlyCount, IngestToken, PixelLog, Rejection
+from events.notices import describe
+from onboarding.models import ConnectionTest, Credential, Pixel
+from onboarding.selectors import credentials_in_use, latest_tests
+from tenants.models import Advertiser, Partner
+
+# Deliveries whose events have not reached their end.
+OPEN_STATES = (Delivery.State.WAITING, Delivery.State.CLAIMED, Delivery.State.SENDING, Delivery.State.DOUBT)
+PAGE_SIZE = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Hour:
+    """Events taken in within one hour."""
+
+    start: datetime
+    taken: int
+
+
+@dataclass(frozen=True, slots=True)
+class PixelOverview:
+    """A pixel with what a list or its own page says of it."""
+
+    pixel: Pixel
+    credential: Credential | None
+    last_test: ConnectionTest | None
+    verdict: Verdict
+    hours: list[Hour]
+    waiting: int
+    in_doubt: int
+    rejected: int
+
+    @property
+    def taken_today(self) -> int:
+        """Events of the last 24 hours."""
+        return sum(hour.taken for hour in self.hours)
+
+
+def overviews(pixels: Sequence[Pixel], *, now: datetime) -> list[PixelOverview]:
+    """An overview of each pixel, in a fixed number of queries."""
+    ids = [pixel.pk for pixel in pixels]
+    credentials = credentials_in_use(ids)
+    tests = latest_tests(ids)
+    logs = {log.pixel_id: log for log in PixelLog.objects.filter(pixel__in=ids)}
+    open_ranges = _open_ranges(ids)
+    hours = _hours(ids, now=now)
+    day_ago = now - timedelta(hours=24)
+    rejected = dict(
+        Rejection.objects.filter(pixel__in=ids, created_at__gte=day_ago)
+        .values_list("pixel_id")
+        .annotate(count=Count("pk"))
+    )
+    found = []
+    for pixel in pixels:
+        log = logs.get(pixel.pk)
+        ranges = open_ranges.get(pixel.pk, _NOTHING_OPEN)
+        waiting = (log.unclaimed if log else 0) + ranges.waiting
+        since = [moment for moment in (ranges.since, _first_unclaimed_at(log)) if moment]
+        credential = credentials.get(pixel.pk)
+        test = tests.get(pixel.pk)
+        facts = Facts(
+            has_credential=credential is not None,
+            credential_refused=credential is not None and credential.state == Credential.State.REFUSED,
+            last_test_passed=_passed(test, credential),
+            hold=pixel.hold,
+            waiting=waiting,
+            waiting_since=min(since) if since else None,
+            in_doubt=ranges.in_doubt,
+        )
+        found.append(
+            PixelOverview(
+                pixel=pixel,
+                credential=credential,
+                last_test=test,
+                verdict=judge(facts, now=now),
+                hours=hours[pixel.pk],
+                waiting=waiting,
+                in_doubt=ranges.in_doubt,
+                rejected=rejected.get(pixel.pk, 0),
+            )
+        )
+    return found
+
+
+def _passed(test: ConnectionTest | None, credential: Credential | None) -> bool | None:
+    if test is None or credential is None or test.credential_id != credential.pk or not test.is_finished:
+        return None if credential is None or credential.state == Credential.State.UNTESTED else True
+    return test.state == ConnectionTest.State.PASSED
+
+
+def _first_unclaimed_at(log: PixelLog | None) -> datetime | None:
+    return log.tail_received_at if log and log.unclaimed else None
+
+
+@dataclass(frozen=True, slots=True)
+class _OpenRanges:
+    waiting: int = 0
+    in_doubt: int = 0
+    since: datetime | None = None
+
+
+_NOTHING_OPEN = _OpenRanges()
+
+
+def _open_ranges(pixel_ids: Iterable[int]) -> dict[int, _OpenRanges]:
+    """Events in deliveries that have not ended, by pixel; those that a rejection took out are not among them."""
+    rejected = (
+        Rejection.objects.filter(
+            pixel=OuterRef("pixel"), log_offset__range=(OuterRef("first_offset"), OuterRef("last_offset"))
+        )
+        .order_by()
+        .values("pixel")
+        .annotate(count=Count("pk"))
+        .values("count")
+    )
+    events = F("last_offset") - F("first_offset") + 1 - Coalesce(Subquery(rejected), 0)
+    doubt = Q(state=Delivery.State.DOUBT)
+    rows = (
+        Delivery.objects.filter(pixel__in=list(pixel_ids), state__in=OPEN_STATES)
+        .annotate(events=events)
+        .values("pixel_id")
+        .annotate(
+            waiting=Coalesce(Sum("events", filter=~doubt), 0),
+            in_doubt=Coalesce(Sum("events", filter=doubt), 0),
+            since=Min("first_received_at", filter=~doubt),
+        )
+    )
+    return {
+        row["pixel_id"]: _OpenRanges(waiting=row["waiting"], in_doubt=row["in_doubt"], since=row["since"])
+        for row in rows
+    }
+
+
+def _hours(pixel_ids: Iterable[int], *, now: datetime) -> dict[int, list[Hour]]:
+    """The last 24 hours of each pixel, oldest first, the running one last; an hour without events is a 0."""
+    this_hour = now.replace(minute=0, second=0, microsecond=0)
+    starts = [this_hour - timedelta(hours=ago) for ago in range(23, -1, -1)]
+    rows = (
+        HourlyCount.objects.filter(pixel__in=list(pixel_ids), hour__gte=starts[0])
+        .values("pixel_id", "hour")
+        .annotate(taken=Sum("taken"))
+    )
+    taken = {(row["pixel_id"], row["hour"]): row["taken"] for row in rows}
+    return {
+        pixel_id: [Hour(start, taken.get((pixel_id, start), 0)) for start in starts] for pixel_id in pixel_ids
+    }
+
+
+class Fate(StrEnum):
+    """Where an event is. Derived: its delivery's state, unless it has a rejection."""
+
+    WAITING = "waiting"
+    SENDING = "sending"
+    ACCEPTED = "accepted"
+    DOUBT = "doubt"
+    REJECTED = "rejected"
+
+
+FATE_WORDS = {
+    Fate.WAITING: "Waiting",
+    Fate.SENDING: "Sending",
+    Fate.ACCEPTED: "Accepted",
+    Fate.DOUBT: "In doubt",
+    Fate.REJECTED: "Rejected",
+}
+# The badge component's kinds (docs/design-system.md).
+FATE_BADGES = {
+    Fate.WAITING: "waiting",
+    Fate.SENDING: "waiting",
+    Fate.ACCEPTED: "working",
+    Fate.DOUBT: "paused",
+    Fate.REJECTED: "failing",
+}
+_FATES = {
+    Delivery.State.WAITING: Fate.WAITING,
+    Delivery.State.CLAIMED: Fate.WAITING,
+    Delivery.State.SENDING: Fate.SENDING,
+    Delivery.State.ACCEPTED: Fate.ACCEPTED,
+    Delivery.State.DOUBT: Fate.DOUBT,
+    Delivery.State.REJECTED: Fate.REJECTED,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class EventRow:
+    """An event of the log with its fate."""
+
+    log_offset: int
+    received_at: datetime
+    event_name: str
+    event_id: str
+    fate: Fate
+    delivery: Delivery | None
+    rejection: Rejection | None
+    is_mended: bool
+
+    @property
+    def word(self) -> str:
+        """The fate, in words."""
+        return FATE_WORDS[self.fate]
+
+    @property
+    def badge(self) -> str:
+        """The badge component's kind."""
+        return FATE_BADGES[self.fate]
+
+
+@dataclass(frozen=True, slots=True)
+class EventPage:
+    """A page of the log, newest first. `older` is the offset to ask the next page with; None at the end."""
+
+    rows: list[EventRow]
+    older: int | None
+
+
+def event_page(pixel: Pixel, *, before: int | None = None, size: int = PAGE_SIZE) -> EventPage:
+    """The events right below the offset `before`, or the newest ones."""
+    log = PixelLog.objects.filter(pixel=pixel).first()
+    if log is None:
+        return EventPage([], None)
+    end = log.head if before is None else max(0, min(before, log.head))
+    # Offsets are dense: a page is a range, and the range an index look-up a partition.
+    events = list(
+        Event.objects.filter(
+            advertiser=pixel.advertiser_id, pixel=pixel, log_offset__lt=end, log_offset__gte=end - size
+        )
+        .defer("payload")
+        .order_by("-log_offset")
+    )
+    rows = _with_fates(pixel, events)
+    older = rows[-1].log_offset if rows and rows[-1].log_offset > 0 else None
+    return EventPage(rows, older)
+
+
+def _with_fates(pixel: Pixel, events: Sequence[Event]) -> list[EventRow]:
+    if not events:
+        return []
+    first, last = min(e.log_offset for e in events), max(e.log_offset for e in events)
+    deliveries = list(
+        Delivery.objects.filter(pixel=pixel, first_offset__lte=last, last_offset__gte=first)
+        .exclude(state=Delivery.State.SPLIT)
+        .order_by("pk")
+    )
+    rejections = {
+        rejection.log_offset: rejection
+        for rejection in Rejection.objects.filter(pixel=pixel, log_offset__range=(first, last))
+    }
+    rows = []
+    for event in events:
+        at = event.log_offset
+        # The last one that covers it: a later delivery over the same events is the one that counts.
+        delivery = next((d for d in reversed(deliveries) if d.first_offset <= at <= d.last_offset), None)
+        rejection = rejections.get(at)
+        fate = Fate.WAITING if delivery is None else _FATES[Delivery.State(delivery.state)]
+        rows.append(
+            EventRow(
+                log_offset=at,
+                received_at=event.received_at,
+                event_name=event.event_name,
+                event_id=event.event_id,
+                fate=Fate.REJECTED if rejection else fate,
+                delivery=delivery,
+                rejection=rejection,
+                is_mended=bool(event.notices),
+            )
+        )
+    return rows
+
+
+@dataclass(frozen=True, slots=True)
+class EventDetail:
+    """One event's life: what is sent, what was mended at the door, its attempts and its end."""
+
+    row: EventRow
+    origin: str
+    payload: str
+    notices: list[str]
+    attempts: list[Attempt]
+
+
+def event_detail(pixel: Pixel, log_offset: int) -> EventDetail | None:
+    """The event at an offset of the pixel's log; None where there is none (any more)."""
+    event = Event.objects.filter(
+        advertiser=pixel.advertiser_id, pixel=pixel, log_offset=log_offset
+    ).first()
+    if event is None:
+        return None
+    [row] = _with_fates(pixel, [event])
+    attempts = Attempt.objects.filter(
+        pixel=pixel,
+        delivery__in=Delivery.objects.filter(
+            pixel=pixel, first_offset__lte=log_offset, last_offset__gte=log_offset
+        ),
+    )
+    return EventDetail(
+        row=row,
+        origin=event.get_origin_display(),
+        payload=orjson.dumps(orjson.loads(bytes(event.payload)), option=orjson.OPT_INDENT_2).decode(),
+        notices=[describe(notice) for notice in event.notices.split()],
+        attempts=list(attempts.order_by("pk")),
+    )
+
+
+def ingest_tokens(pixel: Pixel) -> list[IngestToken]:
+    """The pixel's ingest tokens, those in use first."""
+    return list(IngestToken.objects.filter(pixel=pixel).order_by(F("revoked_at").asc(nulls_first=True), "pk"))
+
+
+def recent_rejections(pixel: Pixel, *, count: int = 5) -> list[Rejection]:
+    """The newest rejections of the pixel."""
+    return list(Rejection.objects.filter(pixel=pixel).order_by("-pk")[:count])
+
+
+@dataclass(frozen=True, slots=True)
+class FleetRow:
+    """An advertiser of the partner, with its pixels and its worst state."""
+
+    advertiser: Advertiser
+    pixels: list[PixelOverview]
+
+    @property
+    def worst(self) -> PixelOverview | None:
+        """The pixel that hurts most; None where there is no pixel yet."""
+        return min(self.pixels, key=lambda overview: overview.verdict.rank, default=None)
+
+    @property
+    def rank(self) -> tuple[int, int]:
+        """For sorting: worst state first, then most events waiting."""
+        worst = self.worst
+        return (worst.verdict.rank if worst else RANK[Health.NOT_CONNECTED], -self.waiting)
+
+    @property
+    def waiting(self) -> int:
+        """Events of all its pixels that wait."""
+        return sum(overview.waiting for overview in self.pixels)
+
+    @property
+    def taken_today(self) -> int:
+        """Events of the last 24 hours, all pixels."""
+        return sum(overview.taken_today for overview in self.pixels)
+
+    @property
+    def hours(self) -> list[Hour]:
+        """The last 24 hours of all its pixels together."""
+        series = [overview.hours for overview in self.pixels]
+        return [Hour(column[0].start, sum(hour.taken for hour in column)) for column in zip(*series, strict=True)]
+
+
+def fleet(partner: Partner, *, now: datetime) -> list[FleetRow]:
+    """The partner's advertisers, those that hurt first. For up to some hundreds of advertisers."""
+    advertisers = list(Advertiser.objects.filter(partner=partner).order_by("name"))
+    pixels = list(Pixel.objects.filter(advertiser__in=advertisers).order_by("pk"))
+    by_advertiser: dict[int, list[PixelOverview]] = {}
+    for overview in overviews(pixels, now=now):
+        by_advertiser.setdefault(overview.pixel.advertiser_id, []).append(overview)
+    rows = [FleetRow(advertiser, by_advertiser.get(advertiser.pk, [])) for advertiser in advertisers]
+    return sorted(rows, key=lambda row: row.rank)

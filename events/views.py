@@ -1,0 +1,116 @@
+"""The pages about events: the partner's and the advertiser's home, a pixel, its log, one event."""
+
+from __future__ import annotations
+
+from django.conf import settings
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.utils import timezone
+from django.views.decorators.http import require_GET, require_POST
+
+from events import selectors, services
+from events.access import get_event_for, get_ingest_token_for
+from events.forms import IngestTokenForm
+from onboarding.access import get_pixel_for
+from onboarding.forms import ConnectionTestForm
+from onboarding.models import Pixel
+from tenants.access import get_advertiser_for, get_partner_for
+from tenants.roles import Act
+from tenants.scoped import scoped, signed_in
+
+
+@require_GET
+@scoped
+def partner_home(request: HttpRequest, partner_id: int) -> HttpResponse:
+    """The partner's fleet: who hurts comes first."""
+    partner = get_partner_for(signed_in(request), partner_id)
+    fleet = selectors.fleet(partner, now=timezone.now())
+    return render(request, "events/partner_home.html", {"partner": partner, "fleet": fleet})
+
+
+@require_GET
+@scoped
+def advertiser_home(request: HttpRequest, advertiser_id: int) -> HttpResponse:
+    """The advertiser's pixels."""
+    advertiser = get_advertiser_for(signed_in(request), advertiser_id)
+    pixels = list(Pixel.objects.filter(advertiser=advertiser).order_by("pk"))
+    found = selectors.overviews(pixels, now=timezone.now())
+    return render(request, "events/advertiser_home.html", {"advertiser": advertiser, "overviews": found})
+
+
+@require_GET
+@scoped
+def pixel(request: HttpRequest, pixel_id: int) -> HttpResponse:
+    """One pixel: its state, test, ingest tokens, and latest events."""
+    return render(request, "events/pixel.html", _pixel_context(get_pixel_for(signed_in(request), pixel_id)))
+
+
+@require_GET
+@scoped
+def log(request: HttpRequest, pixel_id: int) -> HttpResponse:
+    """The pixel's log, newest first."""
+    found = get_pixel_for(signed_in(request), pixel_id)
+    before = request.GET.get("before", "")
+    page = selectors.event_page(found, before=int(before) if before.isdecimal() and len(before) < 19 else None)
+    context = {"pixel": found, "advertiser": found.advertiser, "page": page, "is_newest": not before}
+    template = "events/_rows.html" if request.htmx else "events/log.html"  # type: ignore[attr-defined]  # django-htmx
+    return render(request, template, context)
+
+
+@require_GET
+@scoped
+def detail(request: HttpRequest, pixel_id: int, log_offset: int) -> HttpResponse:
+    """What happened to one event."""
+    found, event = get_event_for(signed_in(request), pixel_id, log_offset)
+    context = {"pixel": found, "advertiser": found.advertiser, "event": event}
+    return render(request, "events/detail.html", context)
+
+
+@require_POST
+@scoped
+def issue_ingest_token(request: HttpRequest, pixel_id: int) -> HttpResponse:
+    """Make an ingest token, and show it this once."""
+    person = signed_in(request)
+    found = get_pixel_for(person, pixel_id, Act.CONNECT)
+    form = IngestTokenForm(request.POST)
+    if not form.is_valid():
+        return render(request, "events/pixel.html", _pixel_context(found, token_form=form), status=422)
+    token, text = services.issue_ingest_token(pixel=found, name=form.cleaned_data["name"], created_by=person)
+    context = {
+        "pixel": found,
+        "advertiser": found.advertiser,
+        "token": token,
+        "text": text,
+        "door": settings.CONFIG.collector_url,
+        "version": settings.CONFIG.graph_api_version,
+    }
+    response = render(request, "events/ingest_token.html", context)
+    response["Cache-Control"] = "no-store"
+    return response
+
+
+@require_POST
+@scoped
+def revoke_ingest_token(request: HttpRequest, token_id: int) -> HttpResponse:
+    """Revoke an ingest token."""
+    token = get_ingest_token_for(signed_in(request), token_id, Act.CONNECT)
+    if services.revoke_ingest_token(token=token):
+        messages.success(request, f"{token.name} is revoked. It stops working within five seconds.")
+    return redirect("events:pixel", token.pixel_id)
+
+
+def _pixel_context(found: Pixel, token_form: IngestTokenForm | None = None) -> dict[str, object]:
+    [overview] = selectors.overviews([found], now=timezone.now())
+    return {
+        "pixel": found,
+        "advertiser": found.advertiser,
+        "overview": overview,
+        "page": selectors.event_page(found, size=10),
+        "rejections": selectors.recent_rejections(found),
+        "tokens": selectors.ingest_tokens(found),
+        "token_form": token_form or IngestTokenForm(),
+        "test_form": ConnectionTestForm(),
+        "door": settings.CONFIG.collector_url,
+        "version": settings.CONFIG.graph_api_version,
+    }

@@ -1,0 +1,107 @@
+"""Connecting a pixel: the form, the token, Test connection."""
+
+from __future__ import annotations
+
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
+
+from onboarding import services
+from onboarding.access import get_connection_test_for, get_pixel_for
+from onboarding.forms import ConnectionTestForm, PixelForm, TokenForm
+from onboarding.models import ConnectionTest, Pixel
+from partnerhub.lib.graph.remedies import explain
+from tenants.access import get_advertiser_for
+from tenants.roles import Act
+from tenants.scoped import scoped, signed_in
+
+
+@require_http_methods(["GET", "POST"])
+@scoped
+def add_pixel(request: HttpRequest, advertiser_id: int) -> HttpResponse:
+    """Enter a pixel and its token; a test of the connection starts at once."""
+    person = signed_in(request)
+    advertiser = get_advertiser_for(person, advertiser_id, Act.CONNECT)
+    form = PixelForm(request.POST or None)
+    if request.method == "POST" and form.is_valid():
+        data = form.cleaned_data
+        token = data.pop("access_token")
+        try:
+            pixel = services.add_pixel(advertiser=advertiser, **data)
+        except services.PixelExists:
+            form.add_error("meta_id", f"{advertiser} already has a pixel with this ID.")
+        else:
+            services.save_pasted_token(pixel=pixel, token=token, created_by=person)
+            test = services.request_connection_test(pixel=pixel, requested_by=person)
+            return redirect("onboarding:test", test.pk)
+    status = 422 if form.is_bound else 200
+    context = {"advertiser": advertiser, "form": form}
+    return render(request, "onboarding/add_pixel.html", context, status=status)
+
+
+@require_http_methods(["GET", "POST"])
+@scoped
+def paste_token(request: HttpRequest, pixel_id: int) -> HttpResponse:
+    """Enter another token for a pixel; a test of the connection starts at once."""
+    person = signed_in(request)
+    pixel = get_pixel_for(person, pixel_id, Act.CONNECT)
+    form = TokenForm(request.POST or None)
+    if request.method == "POST" and form.is_valid():
+        services.save_pasted_token(
+            pixel=pixel, token=form.cleaned_data["access_token"], created_by=person
+        )
+        return _start_test(request, pixel)
+    status = 422 if form.is_bound else 200
+    context = {"pixel": pixel, "advertiser": pixel.advertiser, "form": form}
+    return render(request, "onboarding/paste_token.html", context, status=status)
+
+
+@require_POST
+@scoped
+def test_connection(request: HttpRequest, pixel_id: int) -> HttpResponse:
+    """Start a test of the pixel's connection."""
+    pixel = get_pixel_for(signed_in(request), pixel_id, Act.TEST)
+    form = ConnectionTestForm(request.POST)
+    if not form.is_valid():
+        for error in form.errors["test_event_code"]:
+            messages.error(request, error)
+        return redirect("events:pixel", pixel.pk)
+    return _start_test(request, pixel, form.cleaned_data["test_event_code"])
+
+
+@require_GET
+@scoped
+def test(request: HttpRequest, test_id: int) -> HttpResponse:
+    """A connection test: its progress, then its outcome. htmx asks again for the part that changes."""
+    found = get_connection_test_for(signed_in(request), test_id)
+    template = "onboarding/_test.html" if request.htmx else "onboarding/test.html"  # type: ignore[attr-defined]  # django-htmx
+    return render(request, template, _test_context(found))
+
+
+test.__test__ = False  # type: ignore[attr-defined]  # pytest would take it for a test of its own
+
+
+def _start_test(request: HttpRequest, pixel: Pixel, test_event_code: str = "") -> HttpResponse:
+    try:
+        started = services.request_connection_test(
+            pixel=pixel, requested_by=signed_in(request), test_event_code=test_event_code
+        )
+    except services.TestUnderWay:
+        under_way = ConnectionTest.objects.filter(pixel=pixel).latest("pk")
+        return redirect("onboarding:test", under_way.pk)
+    except services.NoCredential:
+        messages.error(request, "There is no token to test with yet. Paste one first.")
+        return redirect("onboarding:paste_token", pixel.pk)
+    return redirect("onboarding:test", started.pk)
+
+
+def _test_context(found: ConnectionTest) -> dict[str, object]:
+    failed = found.state == ConnectionTest.State.FAILED
+    return {
+        "test": found,
+        "pixel": found.pixel,
+        "advertiser": found.pixel.advertiser,
+        "explanation": explain(found.failure_class, found.code, found.subcode) if failed else None,
+        "form": ConnectionTestForm(),
+    }
