@@ -1,7 +1,7 @@
 """Start the stand-in: `python -m partnerhub.sandbox --port 8090 --smtp-port 8025`.
 
-Port 0 takes a free one. The first line on standard output says where it listens, as JSON, so that a parent can read
-it; SIGTERM and SIGINT end the process at once and with exit code 0, whatever clients still wait for.
+Port 0 takes a free one. The first line on standard output says where it listens, as JSON, for a parent to
+read; SIGTERM and SIGINT end the process at once and with exit code 0, whatever clients still wait for.
 """
 
 import argparse
@@ -23,7 +23,7 @@ from partnerhub.sandbox.faults import TransportProtocol
 from partnerhub.sandbox.mail import serve_mail
 
 YOUNG_OBJECTS = 50_000
-# A batch of a thousand events is some ten thousand short-lived objects: collecting at the usual 700 costs 10 %.
+# A batch of a thousand events is some ten thousand short-lived objects; collecting at every 700 is wasted.
 
 
 class Server(uvicorn.Server):
@@ -35,7 +35,7 @@ class Server(uvicorn.Server):
         yield
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Drop whoever still waits (a time-out that was asked for may last minutes), and say nothing about it."""
+        """Drop whoever still waits (a time-out that was asked for may last minutes), without a word."""
         logging.disable()
         await super().shutdown(sockets)
 

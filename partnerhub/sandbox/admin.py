@@ -78,9 +78,9 @@ class Admin:
         """Alive."""
         return answer({"status": "ok"})
 
-    def reset(self, _request: Request, _body: Any) -> Response:
+    def reset(self, _request: Request, body: Any) -> Response:
         """Forget the world, the events, the knobs and the mail; `{"keep_world": true}` keeps the first."""
-        if not _flag(_body, "keep_world", False):
+        if not _flag(body, "keep_world", False):
             self._world.clear()
         self._store.clear()
         self._knobs.clear()
@@ -155,10 +155,10 @@ class Admin:
         return answer(self._summary(self._known_pixel(request)))
 
     def get_ids(self, request: Request, _body: Any) -> Response:
-        """Every id, a JSON array a line, in order of first arrival; `since`, `after` (a row) and `limit` narrow it.
+        """Every id, a JSON array a line, by first arrival; `since`, `after` (a row) and `limit` narrow it.
 
-        The columns are those of StoredEvent: event_name, event_id, copies, first_arrival, digest, partner_agent,
-        test_event_code, row.
+        The columns are those of StoredEvent: event_name, event_id, copies, first_arrival, digest,
+        partner_agent, test_event_code, row.
         """
         account = self._account(request)
         limit = request.query_params.get("limit")
@@ -181,7 +181,7 @@ class Admin:
         return StreamingResponse(lines(), media_type="application/x-ndjson")
 
     def get_repeats(self, request: Request, _body: Any) -> Response:
-        """The ids that came more than once by the server's road: first and later arrivals, each with its digest."""
+        """The ids that came more than once by the server's road: every arrival with its digest."""
         found = [
             {
                 "event_name": event.event_name,

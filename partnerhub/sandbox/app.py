@@ -1,4 +1,4 @@
-"""The stand-in's ASGI application: Graph's paths first and bare, then Starlette for the admin's routes and pages."""
+"""The stand-in's ASGI application: Graph's paths first and bare, then Starlette for the rest."""
 
 import time
 from typing import Final
@@ -44,7 +44,7 @@ class Sandbox:
             await self._site(scope, receive, send)
 
     async def _browser_event(self, request: Request) -> Response:
-        """The browser pixel's own road, `/tr/?id=&ev=&eid=`: always a picture, whatever it thinks of the event."""
+        """The browser pixel's own road, `/tr/?id=&ev=&eid=`: always answered with a picture."""
         pixel_id, event_name = request.query_params.get("id", ""), request.query_params.get("ev")
         if pixel_id in self.world.pixels and event_name:
             event_id = request.query_params.get("eid") or None

@@ -1,7 +1,7 @@
 """Reading what a client put into a request to `/events`, in each of the shapes that Meta's SDKs use.
 
-JSON, urlencoded and multipart; `data` as an array, as the text of one, or as an array of texts (the python SDK).
-Pure. Also the one place that masks secrets before a request is kept.
+JSON, urlencoded and multipart; `data` as an array, as the text of one, or as an array of texts (the python
+SDK). Pure. Also the one place that masks secrets before a request is kept.
 """
 
 import io

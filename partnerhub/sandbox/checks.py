@@ -1,7 +1,8 @@
 """What Meta refuses in one event, and with which number. Pure; the clock is an argument.
 
-Written from Meta's pages and peers' reports, not from the product's rules, so that the two can disagree in a test.
-Where Meta is known to be lenient (a website event without a user agent, an odd but whole `fbc`), so is this.
+Written from Meta's pages and peers' reports, not from the product's rules, so that the two can disagree in a
+test. Where Meta is known to be lenient (a website event without a user agent, an odd but whole `fbc`), so is
+this.
 """
 
 import re
@@ -150,21 +151,21 @@ def _check_time(event_time: Any, action_source: str, index: int, now: float) -> 
         return _invalid(
             2804004,
             "Event Timestamp in the Future",
-            "The timestamp for this event is in the future. Send the time when the event occurred, in seconds.",
+            "The timestamp for this event is in the future. Send the time when it occurred, in seconds.",
         )
     max_age = STORE_MAX_AGE_SECONDS if action_source == "physical_store" else MAX_AGE_SECONDS
     if event_time < now - max_age:
         return _invalid(
             2804003,
             "Event Timestamp Too Old",
-            "The timestamp for this event is too far in the past. Events need to be sent from your server within "
+            "The timestamp for this event is too far in the past. Events need to be sent within "
             f"{max_age // DAY_SECONDS} days of when they occurred.",
         )
     return None
 
 
 def check_user_data(user_data: Any, index: int) -> Refusal | None:
-    """The first fault of `user_data`: its shape, an unhashed value, a broken `fbc`, or too little to match by."""
+    """The first fault of `user_data`: shape, an unhashed value, a broken `fbc`, too little to match by."""
     if user_data is None:
         return _too_broad()
     if type(user_data) is not dict:
@@ -177,7 +178,7 @@ def check_user_data(user_data: Any, index: int) -> Refusal | None:
                     return _invalid(
                         2804016,
                         "User Parameter Not Hashed",
-                        f"The customer information parameter {key} must be hashed with SHA-256 before it is sent.",
+                        f"The customer information parameter {key} must be hashed with SHA-256.",
                         blame=["user_data", key],
                     )
         elif key not in PLAIN_KEYS:
@@ -287,5 +288,5 @@ def _too_broad() -> Refusal:
     return _invalid(
         2804050,
         "You Haven't Added Sufficient Customer Information Parameter Data For This Event",
-        "This event has no customer information parameters, or only a combination that is too broad to match.",
+        "This event has no customer information parameters, or a combination too broad to match.",
     )

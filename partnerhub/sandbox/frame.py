@@ -84,18 +84,18 @@ def unknown_path(path: str) -> Refusal:
 
 
 def no_such_object(verb: str, object_id: str) -> Refusal:
-    """100/33: Graph says the same of an object that is missing and of one that the token may not reach."""
+    """100/33, the same for an object that is missing and for one that the token may not reach."""
     return Refusal(
         100,
-        f"Unsupported {verb.lower()} request. Object with ID '{object_id}' does not exist, cannot be loaded due to "
-        f"missing permissions, or does not support this operation. {DOCUMENTATION}",
+        f"Unsupported {verb.lower()} request. Object with ID '{object_id}' does not exist, cannot be loaded "
+        f"due to missing permissions, or does not support this operation. {DOCUMENTATION}",
         type="GraphMethodException",
         subcode=33,
     )
 
 
 def usage_headers(business_id: str, *, call_count: int, regain_minutes: int = 0) -> tuple[Header, ...]:
-    """`X-App-Usage` and `X-Business-Use-Case-Usage`, JSON in a string; `call_count` in per cent of the quota."""
+    """`X-App-Usage` and `X-Business-Use-Case-Usage`, JSON in a string; `call_count` in per cent."""
     app = {"call_count": call_count, "total_cputime": 1, "total_time": 2}
     business = {
         "type": "ads_management",

@@ -35,7 +35,10 @@ PIXEL_FIELDS: Final = (
     "last_fired_time",
     "data_use_setting",
 )
-NOT_A_DEVELOPER: Final = "(#100) You must provide an app access token, or a user access token that is an owner or developer of the app"
+NOT_A_DEVELOPER: Final = (
+    "(#100) You must provide an app access token, "
+    "or a user access token that is an owner or developer of the app"
+)
 
 
 class Graph:

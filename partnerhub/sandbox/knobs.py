@@ -43,8 +43,8 @@ STORING: Final = frozenset({"huge", "drip", "received"})
 class Knob:
     """One fault to inject.
 
-    `count` None means until it is taken away. With `store` the events are stored before the fault; a knob that
-    stores leaves alone what the checks refuse. `event_ids`, where given, picks the requests that carry one of them.
+    `count` None means until it is taken away. With `store` the events are stored before the fault; a knob
+    that stores leaves alone what the checks refuse. `event_ids` picks the requests that carry one of them.
     """
 
     id: int

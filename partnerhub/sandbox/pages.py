@@ -1,13 +1,70 @@
-"""The stand-in's pages."""
+"""The pages that show what "Meta" received, and the demo's mail.
+
+Drawn on the server, no script, every value escaped: what is shown here came in from outside.
+"""
+
+import time
+from collections import Counter
+from collections.abc import Sequence
+from importlib.resources import files
+from typing import Final
 
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from partnerhub.sandbox.charts import minutes_chart
+from partnerhub.sandbox.fragments import (
+    NOTHING,
+    card,
+    empty,
+    letter,
+    moment,
+    repeat_table,
+    request_list,
+    shares,
+    stats,
+    table,
+)
 from partnerhub.sandbox.knobs import Knobs
 from partnerhub.sandbox.mail import Mailbox
-from partnerhub.sandbox.store import Store
+from partnerhub.sandbox.markup import Html, html, join
+from partnerhub.sandbox.store import Account, Store
 from partnerhub.sandbox.world import World
+
+CSS: Final = files("partnerhub.sandbox").joinpath("sandbox.css").read_bytes()
+POLICY: Final = (
+    "default-src 'none'; style-src 'self'; frame-src 'self'; img-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+MAIL_POLICY: Final = (
+    "sandbox allow-popups allow-popups-to-escape-sandbox; "
+    "default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'self'"
+)
+# A message's own HTML: no script, nothing fetched, links open in a window of their own.
+ICON: Final = (
+    b'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 16 16">'
+    b'<rect width="16" height="16" rx="4" fill="#c98a2b"/>'
+    b'<path d="M4 12V8m4 4V4m4 8V6" stroke="#fff" stroke-width="2" stroke-linecap="round"/></svg>'
+)
+LIVE_SECONDS: Final = 5
+REQUESTS_SHOWN: Final = 15
+
+PAGE: Final = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+$refresh<title>$title · Stand-in Graph API</title>
+<link rel="icon" href="/sandbox/icon.svg"><link rel="stylesheet" href="/sandbox/sandbox.css"></head>
+<body><p class="notice"><strong>Not Meta.</strong>
+A stand-in Graph API for demos and tests; nothing leaves this machine.</p>
+<header class="top"><p class="brand">Stand-in Graph API</p><nav aria-label="Pages">
+<a href="/"$here_received>Received</a><a href="/sandbox/mail"$here_mail>Mail ($mails)</a></nav>$live</header>
+<main>$content</main></body></html>
+"""
+CURRENT: Final = Html(' aria-current="page"')
+HEADING: Final = '<div><h1>$title</h1><p class="lead">$lead</p></div>'
+PIXEL_COLUMNS: Final = ("Pixel", "Events#", "Ids#", "Requests#", "Repeats#", "Refused#", "Agents", "Last#")
+KNOB_COLUMNS: Final = ("Fault", "Where", "When", "So far#", "Left#")
 
 
 class Pages:
@@ -17,7 +74,200 @@ class Pages:
         self._world, self._store, self._knobs, self._mailbox = world, store, knobs, mailbox
 
     def routes(self) -> list[Route]:
-        return [Route("/", self.home)]
+        """All pages, for Starlette."""
+        return [
+            Route("/", self.received),
+            Route("/sandbox/pixels/{pixel_id}", self.pixel),
+            Route("/sandbox/mail", self.mail_list),
+            Route("/sandbox/mail/{mail_id:int}", self.mail),
+            Route("/sandbox/mail/{mail_id:int}/html", self.mail_html),
+            Route("/sandbox/sandbox.css", self.css),
+            Route("/sandbox/icon.svg", self.icon),
+        ]
 
-    async def home(self, request: Request) -> Response:
-        return Response("Stand-in Graph API")
+    async def received(self, request: Request) -> Response:
+        """All that came in, over all pixels."""
+        now = time.time()
+        accounts = [self._store.account(pixel_id) for pixel_id in self._world.pixels]
+        minutes: Counter[int] = Counter()
+        for account in accounts:
+            minutes.update(account.minutes)
+        refused = self._store.unplaced.total() + sum(account.refused.total() for account in accounts)
+        repeats = sum(account.server_repeats for account in accounts)
+        parts = [
+            html(
+                HEADING,
+                title="What “Meta” received",
+                lead="Every server event that arrived, counted one by one. A refused request stores nothing.",
+            ),
+            stats(
+                ("Events", sum(account.events for account in accounts), False),
+                ("Different ids", sum(account.distinct for account in accounts), False),
+                ("Requests", sum(account.requests for account in accounts), False),
+                ("Repeats", repeats, repeats > 0),
+                ("Refused requests", refused, refused > 0),
+            ),
+            card("Events a minute", minutes_chart(minutes, now)),
+            card("Pixels", self._pixel_table(accounts, now)),
+        ]
+        if self._knobs:
+            parts.append(card("Faults that are set", self._knob_table()))
+        if self._store.unplaced:
+            parts.append(card("Refused where there is no such pixel", shares(self._store.unplaced, "")))
+        parts.append(card("Last requests", request_list(self._store.ring.newest(limit=REQUESTS_SHOWN), now)))
+        return self._page(request, "Received", join(parts), live=True)
+
+    async def pixel(self, request: Request) -> Response:
+        """One pixel's account."""
+        pixel = self._world.pixels.get(request.path_params["pixel_id"])
+        if pixel is None:
+            return self._missing(request, "There is no such pixel.")
+        now, account = time.time(), self._store.account(pixel.id)
+        lead = html(
+            'Pixel <span class="mono">$id</span>, owned by $owner. Last event: $last.',
+            id=pixel.id,
+            owner=pixel.owner_business_name,
+            last=_last(account, now),
+        )
+        refused = account.refused.total()
+        sizes = {f"{size:,} a request": count for size, count in account.batch_sizes.items()}
+        breakdown = (
+            card("Event names", shares(account.event_names, "No event yet.")),
+            card("Partner agents, by events", shares(account.agents, "No event yet.")),
+            card("Batches, by requests", shares(sizes, "No request yet.")),
+            card("User agents, by requests", shares(account.user_agents, "No request yet.")),
+            card("Test event codes, by events", shares(account.test_codes, "None was sent.")),
+            card("Refusals, by code", shares(account.refused, "Nothing was refused.")),
+        )
+        parts = [
+            html(HEADING, title=pixel.name, lead=lead),
+            stats(
+                ("Events", account.events, False),
+                ("Different ids", account.distinct, False),
+                ("Requests", account.requests, False),
+                ("Repeats", account.server_repeats, account.server_repeats > 0),
+                ("Refused requests", refused, refused > 0),
+                ("Browser events", account.browser_events, False),
+                ("Matched with browser", account.browser_deduplicated, False),
+            ),
+            card("Events a minute", minutes_chart(account.minutes, now)),
+            html('<div class="columns">$cards</div>', cards=join(breakdown)),
+            card("Ids that came more than once", repeat_table(account)),
+            card("Last requests", request_list(self._store.ring.newest(pixel.id, REQUESTS_SHOWN), now)),
+        ]
+        if account.injected:
+            parts.insert(-1, card("Faults injected", shares(account.injected, "")))
+        return self._page(request, pixel.name, join(parts), live=True)
+
+    async def mail_list(self, request: Request) -> Response:
+        """The messages, newest first."""
+        now, mails = time.time(), self._mailbox.to(request.query_params.get("to"))
+        link = '<a href="/sandbox/mail/$id">$subject</a>'
+        rows = (
+            (
+                html(link, id=mail.id, subject=mail.subject or "(no subject)"),
+                ", ".join(mail.recipients),
+                moment(mail.arrival, now),
+            )
+            for mail in mails
+        )
+        inside = table(("Subject", "To", "Arrived#"), rows) if mails else empty("No mail yet.")
+        content = join(
+            (
+                html(HEADING, title="Mail", lead="What the product sent. No message leaves this machine."),
+                html('<section class="card">$inside</section>', inside=inside),
+            )
+        )
+        return self._page(request, "Mail", content, live=True)
+
+    async def mail(self, request: Request) -> Response:
+        """One message."""
+        mail = self._mailbox.get(request.path_params["mail_id"])
+        if mail is None:
+            return self._missing(request, "That message is not kept here.")
+        return self._page(request, mail.subject or "Mail", letter(mail))
+
+    async def mail_html(self, request: Request) -> Response:
+        """One message's own HTML, for the frame on its page."""
+        mail = self._mailbox.get(request.path_params["mail_id"])
+        body = '<base target="_blank">' + (mail.html if mail is not None else "")
+        headers = {"content-security-policy": MAIL_POLICY, "x-content-type-options": "nosniff"}
+        return Response(body, media_type="text/html", headers=headers)
+
+    async def css(self, _request: Request) -> Response:
+        """The one stylesheet."""
+        return Response(CSS, media_type="text/css", headers={"cache-control": "no-cache"})
+
+    async def icon(self, _request: Request) -> Response:
+        """The tab's icon."""
+        return Response(ICON, media_type="image/svg+xml")
+
+    def _page(
+        self, request: Request, title: str, content: Html, *, live: bool = False, status: int = 200
+    ) -> Response:
+        path = request.url.path
+        refresh, link = NOTHING, NOTHING
+        if live and request.query_params.get("live") == "on":
+            refresh = html('<meta http-equiv="refresh" content="$seconds">', seconds=LIVE_SECONDS)
+            label = f"Refreshing every {LIVE_SECONDS} s: stop"
+            link = html('<a class="live" href="$path">$label</a>', path=path, label=label)
+        elif live:
+            label = f"Refresh every {LIVE_SECONDS} s"
+            link = html('<a class="live" href="$path?live=on">$label</a>', path=path, label=label)
+        on_mail = path.startswith("/sandbox/mail")
+        body = html(
+            PAGE,
+            refresh=refresh,
+            title=title,
+            live=link,
+            content=content,
+            here_received=NOTHING if on_mail else CURRENT,
+            here_mail=CURRENT if on_mail else NOTHING,
+            mails=len(self._mailbox.to()),
+        )
+        headers = {
+            "content-security-policy": POLICY,
+            "x-content-type-options": "nosniff",
+            "referrer-policy": "no-referrer",
+            "cache-control": "no-store",
+        }
+        return Response(body, status_code=status, media_type="text/html", headers=headers)
+
+    def _missing(self, request: Request, sentence: str) -> Response:
+        return self._page(request, "Not here", html(HEADING, title="Not here", lead=sentence), status=404)
+
+    def _pixel_table(self, accounts: Sequence[Account], now: float) -> Html:
+        if not accounts:
+            return empty("No pixel yet. PUT /sandbox/api/pixels/{id} makes one.")
+        name = '<a href="/sandbox/pixels/$id">$name</a><br><span class="quiet mono">$id</span>'
+        rows = (
+            (
+                html(name, id=account.pixel_id, name=self._world.pixels[account.pixel_id].name),
+                f"{account.events:,}",
+                f"{account.distinct:,}",
+                f"{account.requests:,}",
+                f"{account.server_repeats:,}",
+                f"{account.refused.total():,}",
+                ", ".join(label for label, _ in account.agents.most_common(3)),
+                _last(account, now),
+            )
+            for account in accounts
+        )
+        return table(PIXEL_COLUMNS, rows)
+
+    def _knob_table(self) -> Html:
+        rows = (
+            (
+                f"error {knob.refusal().label}" if knob.kind == "error" else knob.kind,
+                "all pixels" if knob.pixel_id == "*" else knob.pixel_id,
+                "after storing" if knob.store else "before storing",
+                f"{knob.taken:,}",
+                "no end" if knob.count is None else f"{knob.count - knob.taken:,}",
+            )
+            for knob in self._knobs.all()
+        )
+        return table(KNOB_COLUMNS, rows)
+
+
+def _last(account: Account, now: float) -> Html:
+    return moment(account.last_arrival, now) if account.last_arrival else Html("never")

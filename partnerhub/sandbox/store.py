@@ -1,7 +1,8 @@
 """What "Meta" received: exact counters and ids for every event, whole requests in a bounded ring.
 
-Columns rather than objects, for a run may bring a million events: a row costs about 300 bytes, its id included.
-Nothing here is dropped before a reset, except requests that fall out of the ring. No HTTP; the clock is an argument.
+Columns rather than objects, for a run may bring a million events: a row costs about 200 bytes with its id.
+Nothing here is dropped before a reset, except requests that fall out of the ring. No HTTP; the clock is an
+argument.
 """
 
 from array import array
@@ -29,7 +30,7 @@ MINUTES_KEPT: Final = 24 * 60
 
 
 def digest_of(event: Any) -> bytes:
-    """BLAKE2b-128 of the event as orjson writes it: what a sender that writes with orjson sent, byte for byte."""
+    """BLAKE2b-128 of the event as orjson writes it, which is what a sender that uses orjson sent."""
     return blake2b(orjson.dumps(event), digest_size=DIGEST_BYTES).digest()
 
 
@@ -145,7 +146,7 @@ class Account:
             _count(self.event_names, name, count)
 
     def add_browser(self, event_name: str, event_id: str | None, now: float) -> None:
-        """Record an event that the browser's pixel sent, and match it with the server's of the same name and id."""
+        """Record an event of the browser's pixel, and match it with the server's of the same name and id."""
         self.browser_events += 1
         if event_id is None:
             return
@@ -262,7 +263,7 @@ class Store:
         self.ring = Ring()
 
     def account(self, pixel_id: str) -> Account:
-        """The pixel's account, opened at its first use. For pixels that exist only, or strangers could fill it."""
+        """The pixel's account, opened at its first use; for pixels that exist, or strangers could fill it."""
         account = self.accounts.get(pixel_id)
         if account is None:
             account = self.accounts[pixel_id] = Account(pixel_id)

@@ -1,6 +1,6 @@
 """Who exists at "Meta": apps, pixels and tokens, and what a token may do.
 
-Set up over the admin routes, held in memory, forgotten at a reset. No HTTP here, and the clock is an argument.
+Set up over the admin routes, held in memory, forgotten at a reset. No HTTP here; the clock is an argument.
 """
 
 import hashlib
@@ -42,7 +42,7 @@ DEAD_TOKENS: dict[str, tuple[int, str]] = {
     "revoked": (467, SESSION + "The session is invalid because the user logged out."),
     "role_lost": (492, SESSION + "The user must be an administrator, editor, or moderator of the asset."),
 }
-# Subcodes: "Access Tokens: Debugging and Error Handling" and "Handling Errors", read 2026-11-24; the texts vary.
+# Subcodes: "Access Tokens: Debugging and Error Handling", read 2026-11-24; the texts vary.
 
 
 @dataclass(slots=True)
@@ -112,7 +112,7 @@ class World:
         self.tokens.clear()
 
     def identify(self, value: str | None, now: float) -> Token | Refusal:
-        """The live token behind `value` (an app token `id|secret` too), or the refusal that Graph would give."""
+        """The live token behind `value` (an app token `id|secret` too), or Graph's refusal."""
         if not value:
             return Refusal(104, "An access token is required to request this resource.")
         token = self.find(value)
@@ -136,8 +136,8 @@ class World:
     ) -> Refusal | None:
         """Why `appsecret_proof` does not do for this token, or None.
 
-        A proof that is given must be made with the secret of the app that issued the token, wanted or not; one for
-        an app that the stand-in has never heard of can only be wrong.
+        A proof that is given must be made with the secret of the app that issued the token, wanted or not;
+        one for an app that the stand-in has never heard of can only be wrong.
         """
         app = self.apps.get(token.app_id)
         if proof is None:

@@ -1,4 +1,4 @@
-"""The stand-in Graph API for tests: the real process on a free port, and a typed client for its admin routes."""
+"""The stand-in Graph API for tests: the real process on free ports, and a typed client for its admin."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ class SandboxClient:
         )
 
     def set_token_state(self, token: str, state: str) -> None:
-        """Kill a token or bring it back: live, expired, password_changed, app_removed, checkpoint, revoked, …"""
+        """Kill a token or bring it back: live, expired, password_changed, app_removed, revoked, …"""
         self._call("PUT", "tokens", {"token": token, "state": state})
 
     def set_token_pixels(self, token: str, pixels: Iterable[str]) -> None:
@@ -233,7 +233,8 @@ class SandboxProcess:
 
     def stop(self) -> int:
         """End it with SIGTERM; its exit code."""
-        assert self._process is not None and self._process.stdout is not None
+        assert self._process is not None
+        assert self._process.stdout is not None
         self._process.terminate()
         try:
             return self._process.wait(STOP_SECONDS)
