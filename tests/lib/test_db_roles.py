@@ -34,13 +34,13 @@ def made(server: Server) -> None:
         ensure_roles(admin, database=DATABASE, names=NAMES, passwords=server.passwords)
 
 
-def attributes(server: Server) -> dict[str, tuple[object, ...]]:
+def attributes(server: Server) -> dict[str, list[bool]]:
     query = (
         "SELECT rolname, rolcanlogin, rolsuper, rolbypassrls, rolcreatedb, rolcreaterole, rolreplication"
         " FROM pg_roles WHERE rolname = ANY(%s)"
     )
     with server.admin() as admin:
-        return {name: rest for name, *rest in map(list, admin.execute(query, [list(NAMES.all())]))}  # type: ignore[misc]
+        return {name: list(rest) for name, *rest in admin.execute(query, [list(NAMES.all())])}
 
 
 EXPECTED = {
@@ -73,9 +73,11 @@ def test_owner_owns_the_database_and_makes_tables_in_it(server: Server) -> None:
 @pytest.mark.parametrize("role", [NAMES.app, NAMES.worker, NAMES.door])
 @pytest.mark.parametrize("statement", ["CREATE TABLE made (n int)", "CREATE TEMPORARY TABLE made (n int)"])
 def test_other_roles_make_no_table(server: Server, role: str, statement: str) -> None:
-    with psycopg.connect(server.url(role, DATABASE)) as connection:
-        with pytest.raises(psycopg.errors.InsufficientPrivilege):
-            connection.execute(statement)
+    with (
+        psycopg.connect(server.url(role, DATABASE)) as connection,
+        pytest.raises(psycopg.errors.InsufficientPrivilege),
+    ):
+        connection.execute(statement)
 
 
 @pytest.mark.parametrize(
