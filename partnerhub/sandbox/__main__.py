@@ -9,6 +9,7 @@ import asyncio
 import gc
 import json
 import logging
+import os
 import signal
 import socket
 import sys
@@ -24,6 +25,13 @@ from partnerhub.sandbox.mail import serve_mail
 
 YOUNG_OBJECTS = 50_000
 # A batch of a thousand events is some ten thousand short-lived objects; collecting at every 700 is wasted.
+
+
+BACKLOG = 2048
+
+
+class CannotListen(OSError):
+    """An address that cannot be had; the text says which and why."""
 
 
 class Server(uvicorn.Server):
@@ -64,19 +72,24 @@ async def serve(http: socket.socket, smtp: socket.socket | None) -> None:
     gc.freeze()
     gc.set_threshold(YOUNG_OBJECTS, 20, 20)
     ports = {"http": http.getsockname()[1], "smtp": smtp.getsockname()[1] if smtp is not None else None}
-    print(json.dumps({"sandbox": "listening", "host": http.getsockname()[0], **ports}), flush=True)
+    sys.stdout.write(json.dumps({"sandbox": "listening", "host": http.getsockname()[0], **ports}) + "\n")
+    sys.stdout.flush()
     await server.serve(sockets=[http])
     if mail_server is not None:
         mail_server.close()
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A listening socket; the port may be 0."""
+    """A listening socket; the port may be 0. Raises CannotListen with a sentence."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    listener.bind((host, port))
-    listener.listen(2048)
+    try:
+        listener.bind((host, port))
+        listener.listen(BACKLOG)
+    except OSError as error:
+        listener.close()
+        raise CannotListen(f"cannot listen on {host}:{port}: {os.strerror(error.errno or 0)}.") from error
     return listener
 
 
@@ -94,8 +107,8 @@ def main() -> int:
     try:
         http = listen(arguments.host, arguments.port)
         smtp = listen(arguments.host, arguments.smtp_port) if arguments.smtp_port is not None else None
-    except OSError as error:
-        print(f"sandbox: cannot listen on {arguments.host}: {error.strerror}.", file=sys.stderr)
+    except CannotListen as error:
+        sys.stderr.write(f"sandbox: {error}\n")
         return 1
     uvloop.run(serve(http, smtp))
     return 0

@@ -179,11 +179,11 @@ def letter(mail: Mail) -> Html:
         )
     return html(
         '<h1>$subject</h1><section class="card"><dl class="facts"><dt>From</dt><dd>$sender</dd><dt>To</dt>'
-        '<dd>$to</dd><dt>Date</dt><dd>$date</dd></dl><div class="letter">$text</div></section>$frame',
+        '<dd>$to</dd>$date</dl><div class="letter">$text</div></section>$frame',
         subject=mail.subject or "(no subject)",
         sender=mail.sender,
         to=", ".join(mail.recipients),
-        date=mail.date,
+        date=html("<dt>Date</dt><dd>$date</dd>", date=mail.date) if mail.date else NOTHING,
         text=linked(mail.text.strip()) if mail.text else empty("No plain text."),
         frame=frame,
     )

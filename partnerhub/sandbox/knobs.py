@@ -154,6 +154,8 @@ def parse_knob(wanted: Any, knob_id: int) -> Knob:
             not isinstance(value, types) or (isinstance(value, bool) and bool not in types)
         ):
             raise BadKnob(f"{name} must be {' or '.join(kind.__name__ for kind in types)}.")
+    if values.get("count", 1) < 1:
+        raise BadKnob("count must be at least 1; without it the knob stays until it is taken away.")
     headers = values.get("headers", {})
     if not isinstance(headers, dict) or not all(
         isinstance(item, str) for pair in headers.items() for item in pair
@@ -172,7 +174,7 @@ class Knobs:
     def __init__(self) -> None:
         self._knobs: list[Knob] = []
         self._last_id = 0
-        self._random = random.Random()
+        self._random = random.Random()  # noqa: S311 (chance, not secrecy)
 
     def add(self, wanted: Any) -> Knob:
         """Set a knob; raises BadKnob."""

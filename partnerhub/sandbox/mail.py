@@ -83,12 +83,12 @@ def _part(message: EmailMessage, subtype: str) -> str:
 
 
 class MailHandler:
-    """aiosmtpd's hooks."""
+    """aiosmtpd's hooks, which it finds by their names."""
 
     def __init__(self, mailbox: Mailbox) -> None:
         self._mailbox = mailbox
 
-    async def handle_DATA(self, _server: SMTP, _session: Session, envelope: Envelope) -> str:
+    async def handle_DATA(self, _server: SMTP, _session: Session, envelope: Envelope) -> str:  # noqa: N802
         """Keep the message; any sender and any recipient will do."""
         content = envelope.content or b""
         raw = content.encode() if isinstance(content, str) else content
