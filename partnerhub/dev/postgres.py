@@ -75,8 +75,8 @@ SETTINGS = {
 }
 
 
-# The keepers that this process started. Kept, for they outlive the call, and asked now and then, so that those
-# which have ended do not stay as zombies.
+# The keepers that this process started. Kept, for they outlive the call, and asked now and then, so that
+# those which have ended do not stay as zombies.
 _keepers: list[subprocess.Popen[bytes]] = []
 
 
