@@ -9,7 +9,7 @@ import time
 from dataclasses import dataclass
 from typing import Any, Final
 
-from partnerhub.sandbox.bodies import Parameters, mask_body, mask_text, read_events, read_parameters
+from partnerhub.sandbox.bodies import MASK, Parameters, mask_body, mask_text, read_events, read_parameters
 from partnerhub.sandbox.checks import MAX_EVENTS, check_event
 from partnerhub.sandbox.faults import Receive, Scope, Send, perform, respond
 from partnerhub.sandbox.frame import (
@@ -40,6 +40,35 @@ class Batch:
     origin: Origin
 
 
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request with the verdict on it, and the knobs that change its answer."""
+
+    scope: Scope
+    version: tuple[int, int]
+    pixel_id: str
+    body: bytes
+    parameters: Parameters | Refusal
+    verdict: Batch | Refusal
+    passing: tuple[Knob, ...]
+    fault: Knob | None
+    arrival: float
+    fbtrace_id: str
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether the verdict has its usual effect: a fault before storing takes it away."""
+        return self.fault is None or self.fault.store
+
+    @property
+    def outcome(self) -> str:
+        """How it went, for people."""
+        if self.fault is None:
+            return self.verdict.label if isinstance(self.verdict, Refusal) else "accepted"
+        name = f"error {self.fault.refusal().label}" if self.fault.kind == "error" else self.fault.kind
+        return f"{name}, {'stored' if self.fault.store else 'not stored'}"
+
+
 class EventsEndpoint:
     """Takes events in, as Meta would."""
 
@@ -54,65 +83,52 @@ class EventsEndpoint:
         body = await read_body(receive)
         if body is None:
             return
-        headers: list[Header] = scope["headers"]
-        query: bytes = scope["query_string"]
-        passing: list[Knob] = []
+        passing: tuple[Knob, ...] = ()
         if self._knobs:
-            passing = self._knobs.take_passing(pixel_id, "events")
-            if delay := sum(knob.latency_ms for knob in passing):
-                await asyncio.sleep(delay / 1000)
+            passing = tuple(self._knobs.take_passing(pixel_id, "events"))
+            await asyncio.sleep(sum(knob.latency_ms for knob in passing) / 1000)
+        call = self._receive(scope, version, pixel_id, body, passing)
+        if call.fault is not None and call.fault.latency_ms:
+            await asyncio.sleep(call.fault.latency_ms / 1000)
+        await self._answer(call, receive, send)
 
+    def _receive(
+        self, scope: Scope, version: tuple[int, int], pixel_id: str, body: bytes, passing: tuple[Knob, ...]
+    ) -> Call:
+        """Judge the request and store what it brought."""
         now = time.time()
-        parameters = (
-            Refusal(100, "(#100) The request is too large.", status=413)
-            if len(body) > MAX_BODY_BYTES
-            else read_parameters(query, headers, body)
-        )
-        verdict = self._judge(scope["path"], version, pixel_id, parameters, now)
-        knob = self._take_fault(pixel_id, verdict) if self._knobs else None
-        trace_id = new_trace_id()
-        if knob is None or knob.store:
-            self._settle(pixel_id, verdict, headers, trace_id, now)
-        outcome = _outcome(verdict, knob)
-        if pixel_id in self._world.pixels:
-            if knob is not None:
-                self._store.account(pixel_id).injected[knob.kind] += 1
-            for used in passing:
-                self._store.account(pixel_id).injected[used.kind] += 1
-        self._remember(scope, parameters, body, pixel_id, verdict, outcome, trace_id, now)
-
-        if knob is not None and knob.latency_ms:
-            await asyncio.sleep(knob.latency_ms / 1000)
-        answer_to = knob.refusal() if knob is not None and knob.kind == "error" else verdict
-        extra = [
-            item for used in (*passing, *((knob,) if knob else ())) for item in self._extra(used, pixel_id)
-        ]
-        out = self._headers(version, pixel_id, answer_to if isinstance(answer_to, Refusal) else None, extra)
-        if isinstance(answer_to, Refusal) and (knob is None or knob.kind == "error"):
-            await respond(send, answer_to.http_status, out, answer_to.envelope(trace_id))
-            return
-        received = len(verdict.events) if isinstance(verdict, Batch) else 0
-        answer = b'{"events_received":%d,"messages":[],"fbtrace_id":"%s"}' % (received, trace_id.encode())
-        if knob is None:
-            await respond(send, 200, out, answer)
+        parameters: Parameters | Refusal
+        if len(body) > MAX_BODY_BYTES:
+            parameters = Refusal(100, "(#100) The request is too large.", status=413)
         else:
-            await perform(knob, scope, receive, send, answer, out)
+            parameters = read_parameters(scope["query_string"], scope["headers"], body)
+        verdict = self._judge(scope["path"], version, pixel_id, parameters, now)
+        fault = self._take_fault(pixel_id, verdict) if self._knobs else None
+        call = Call(scope, version, pixel_id, body, parameters, verdict, passing, fault, now, new_trace_id())
+        if call.is_settled:
+            self._settle(call)
+        if pixel_id in self._world.pixels and (passing or fault):
+            used = passing if fault is None else (*passing, fault)
+            self._store.account(pixel_id).injected.update(knob.kind for knob in used)
+        self._store.ring.add(_kept(call, self._store.ring.next_number))
+        return call
 
     def _judge(
-        self, path: str, version: tuple[int, int], pixel_id: str, parameters: Parameters | Refusal, now: float
+        self,
+        path: str,
+        version: tuple[int, int],
+        pixel_id: str,
+        parameters: Parameters | Refusal,
+        now: float,
     ) -> Batch | Refusal:
         refusal = version_refusal(*version, path)
         if refusal is not None:
             return refusal
         if isinstance(parameters, Refusal):
             return parameters
-        token = self._world.identify(parameters.text("access_token"), now)
+        token = self._world.authorise(parameters, now)
         if isinstance(token, Refusal):
             return token
-        proof, proof_time = parameters.text("appsecret_proof"), parameters.text("appsecret_time")
-        refusal = self._world.proof_refusal(token, proof, proof_time, now)
-        if refusal is not None:
-            return refusal
         if pixel_id not in token.pixels or pixel_id not in self._world.pixels:
             return no_such_object("POST", pixel_id)
         events = read_events(parameters.values.get("data"))
@@ -129,85 +145,78 @@ class EventsEndpoint:
     def _take_fault(self, pixel_id: str, verdict: Batch | Refusal) -> Knob | None:
         ids: frozenset[str] = frozenset()
         if isinstance(verdict, Batch):
-            ids = frozenset(
-                event_id for event in verdict.events if (event_id := event.get("event_id")) is not None
-            )
+            given = (event.get("event_id") for event in verdict.events)
+            ids = frozenset(event_id for event_id in given if event_id is not None)
         return self._knobs.take_fault(pixel_id, "events", accepted=isinstance(verdict, Batch), event_ids=ids)
 
-    def _settle(
-        self, pixel_id: str, verdict: Batch | Refusal, headers: list[Header], trace_id: str, now: float
-    ) -> None:
-        if isinstance(verdict, Batch):
-            account = self._store.account(pixel_id)
-            user_agent = next((value for name, value in headers if name == b"user-agent"), b"")
-            account.add(verdict.events, verdict.origin, user_agent.decode("latin-1"), now)
-            account.last_trace_id = trace_id
-        elif pixel_id in self._world.pixels:
-            self._store.account(pixel_id).refused[verdict.label] += 1
+    def _settle(self, call: Call) -> None:
+        if isinstance(call.verdict, Batch):
+            account = self._store.account(call.pixel_id)
+            headers = call.scope["headers"]
+            user_agent: bytes = next((value for name, value in headers if name == b"user-agent"), b"")
+            account.add(call.verdict.events, call.verdict.origin, user_agent.decode("latin-1"), call.arrival)
+            account.last_trace_id = call.fbtrace_id
+        elif call.pixel_id in self._world.pixels:
+            self._store.account(call.pixel_id).refused[call.verdict.label] += 1
         else:
-            self._store.unplaced[verdict.label] += 1
+            self._store.unplaced[call.verdict.label] += 1
 
-    def _remember(
-        self,
-        scope: Scope,
-        parameters: Parameters | Refusal,
-        body: bytes,
-        pixel_id: str,
-        verdict: Batch | Refusal,
-        outcome: str,
-        trace_id: str,
-        now: float,
-    ) -> None:
-        # What could not be read may hold a token that we cannot see, so none of it is kept.
-        readable = isinstance(parameters, Parameters)
-        secrets = parameters.secrets if isinstance(parameters, Parameters) else ()
-        headers = tuple(
-            (
-                name.decode("latin-1"),
-                "***" if name in SECRET_HEADERS else mask_text(value.decode("latin-1"), secrets),
-            )
-            for name, value in scope["headers"]
+    async def _answer(self, call: Call, receive: Receive, send: Send) -> None:
+        refusal = call.verdict if isinstance(call.verdict, Refusal) else None
+        if call.fault is not None:
+            refusal = call.fault.refusal() if call.fault.kind == "error" else None
+        headers = self._headers(call, refusal)
+        if refusal is not None:
+            await respond(send, refusal.http_status, headers, refusal.envelope(call.fbtrace_id))
+            return
+        received = len(call.verdict.events) if isinstance(call.verdict, Batch) else 0
+        answer = b'{"events_received":%d,"messages":[],"fbtrace_id":"%s"}' % (
+            received,
+            call.fbtrace_id.encode(),
         )
-        ring = self._store.ring
-        ring.add(
-            ReceivedRequest(
-                number=ring.next_number,
-                arrival=now,
-                pixel_id=pixel_id,
-                path=scope["path"],
-                query=mask_text(scope["query_string"].decode("latin-1"), secrets) if readable else "",
-                headers=headers,
-                body=mask_body(body, secrets) if readable else b"",
-                events=len(verdict.events) if isinstance(verdict, Batch) else 0,
-                outcome=outcome,
-                fbtrace_id=trace_id,
-            )
-        )
+        if call.fault is None:
+            await respond(send, 200, headers, answer)
+        else:
+            await perform(call.fault, call.scope, receive, send, answer, headers)
 
-    def _extra(self, knob: Knob, pixel_id: str) -> list[Header]:
-        pixel = self._world.pixels.get(pixel_id)
-        return knob.extra_headers(pixel.owner_business_id if pixel is not None else "0")
-
-    def _headers(
-        self, version: tuple[int, int], pixel_id: str, refusal: Refusal | None, extra: list[Header]
-    ) -> list[Header]:
+    def _headers(self, call: Call, refusal: Refusal | None) -> list[Header]:
         self._answers += 1
         headers = answer_headers(refusal)
-        headers.append((b"facebook-api-version", b"v%d.%d" % version))
-        pixel = self._world.pixels.get(pixel_id)
-        given = {name for name, _ in extra}
+        headers.append((b"facebook-api-version", b"v%d.%d" % call.version))
+        pixel = self._world.pixels.get(call.pixel_id)
+        business_id = pixel.owner_business_id if pixel is not None else "0"
+        knobs = call.passing if call.fault is None else (*call.passing, call.fault)
+        ordered = [header for knob in knobs for header in knob.extra_headers(business_id)]
         if pixel is not None and self._answers % USAGE_MISSING_EVERY:
-            usual = usage_headers(pixel.owner_business_id, call_count=1)
-            headers += [item for item in usual if item[0] not in given]
-        return headers + extra
+            names = {name for name, _ in ordered}
+            usual = usage_headers(business_id, call_count=1)
+            headers += [header for header in usual if header[0] not in names]
+        return headers + ordered
 
 
-def _outcome(verdict: Batch | Refusal, knob: Knob | None) -> str:
-    plain = verdict.label if isinstance(verdict, Refusal) else "accepted"
-    if knob is None:
-        return plain
-    fault = f"error {knob.refusal().label}" if knob.kind == "error" else knob.kind
-    return f"{fault}, {'stored' if knob.store else 'not stored'}"
+def _kept(call: Call, number: int) -> ReceivedRequest:
+    """The request for the ring. What could not be read may hide a token, so none of its text is kept."""
+    readable = isinstance(call.parameters, Parameters)
+    secrets = call.parameters.secrets if isinstance(call.parameters, Parameters) else ()
+    headers = tuple(
+        (
+            name.decode("latin-1"),
+            MASK if name in SECRET_HEADERS else mask_text(value.decode("latin-1"), secrets),
+        )
+        for name, value in call.scope["headers"]
+    )
+    return ReceivedRequest(
+        number=number,
+        arrival=call.arrival,
+        pixel_id=call.pixel_id,
+        path=call.scope["path"],
+        query=mask_text(call.scope["query_string"].decode("latin-1"), secrets) if readable else "",
+        headers=headers,
+        body=mask_body(call.body, secrets) if readable else b"",
+        events=len(call.verdict.events) if isinstance(call.verdict, Batch) else 0,
+        outcome=call.outcome,
+        fbtrace_id=call.fbtrace_id,
+    )
 
 
 async def read_body(receive: Receive) -> bytes | None:

@@ -99,20 +99,13 @@ class Graph:
         object_id, _, edge = rest.partition("/")
         if not object_id.isdecimal():
             return unknown_path(f"/{rest}")
-        token = self._authorised(parameters, now)
+        token = self._world.authorise(parameters, now)
         if isinstance(token, Refusal):
             return token
         pixel = self._world.pixels.get(object_id)
         if verb != "GET" or edge or pixel is None or object_id not in token.pixels:
             return no_such_object(verb, object_id)
         return self._pixel_node(object_id, token, parameters.text("fields"))
-
-    def _authorised(self, parameters: Parameters, now: float) -> Token | Refusal:
-        token = self._world.identify(parameters.text("access_token"), now)
-        if isinstance(token, Refusal):
-            return token
-        proof, proof_time = parameters.text("appsecret_proof"), parameters.text("appsecret_time")
-        return self._world.proof_refusal(token, proof, proof_time, now) or token
 
     def _pixel_node(self, pixel_id: str, token: Token, wanted: str | None) -> dict[str, Any] | Refusal:
         if not token.can_read:
@@ -140,7 +133,7 @@ class Graph:
         return {name: values[name] for name in dict.fromkeys([*names, "id"]) if name in values}
 
     def _debug_token(self, parameters: Parameters, now: float) -> dict[str, Any] | Refusal:
-        viewer = self._authorised(parameters, now)
+        viewer = self._world.authorise(parameters, now)
         if isinstance(viewer, Refusal):
             return viewer
         inspected = parameters.text("input_token")

@@ -8,6 +8,7 @@ import hmac
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
+from partnerhub.sandbox.bodies import Parameters
 from partnerhub.sandbox.frame import Refusal
 
 TokenState = Literal[
@@ -119,6 +120,14 @@ class World:
         if token is None:
             return Refusal(190, "Invalid OAuth access token - Cannot parse access token")
         return token.death(now) or token
+
+    def authorise(self, parameters: Parameters, now: float) -> Token | Refusal:
+        """The live token of a request, its proof checked, or Graph's refusal."""
+        token = self.identify(parameters.text("access_token"), now)
+        if isinstance(token, Refusal):
+            return token
+        proof, proof_time = parameters.text("appsecret_proof"), parameters.text("appsecret_time")
+        return self.proof_refusal(token, proof, proof_time, now) or token
 
     def find(self, value: str) -> Token | None:
         """The token behind `value`, dead or alive."""
