@@ -72,6 +72,6 @@ $(RUNTIME) $(DEV):
 	@begun=$$(date +%s); \
 	$(PYTHON) -m venv $(VENV) || { \
 		echo "No virtual environment can be made (on Debian: apt-get install python3-venv)."; exit 1; }; \
-	$(RUN) -m pip install --quiet --disable-pip-version-check --require-hashes --requirement $(LOCK) && \
+	$(RUN) -m pip install -qq --disable-pip-version-check --require-hashes --requirement $(LOCK) && \
 	rm -f $(VENV)/installed-* && touch $(STAMPS) && \
 	printf '  %-44s %6d   s\n' "$(VENV) from $(LOCK)" $$(($$(date +%s) - begun))
