@@ -6,6 +6,7 @@ import json
 import re
 import threading
 from typing import Any
+from urllib.parse import quote, quote_plus
 
 import orjson
 import pytest
@@ -217,7 +218,7 @@ def test_data_that_is_no_list_of_events_is_refused(sandbox: SandboxClient, data:
 @pytest.mark.parametrize(
     ("body", "kind"),
     [
-        (b'{"data":[{"x":1}', "application/json"),
+        (b'{"data":[{"x":1}],"access_token":"%s"' % TOKEN.encode(), "application/json"),
         (b"[]", "application/json"),
         (b'{"data":[NaN]}', "application/json"),
         (b"\xff\xfe", "application/x-www-form-urlencoded"),
@@ -230,6 +231,20 @@ def test_unreadable_body_is_refused_and_not_kept(sandbox: SandboxClient, body: b
 
     assert error_of(response)[:2] == (400, 100)
     assert TOKEN not in json.dumps(sandbox.received_requests())
+
+
+def test_secrets_are_masked_wherever_they_stand(sandbox: SandboxClient) -> None:
+    proof = proof_of(TOKEN, APP_SECRET)
+    secrets = {"access_token": TOKEN, "appsecret_proof": proof}
+    headers = {"Authorization": f"Bearer {TOKEN}", "Cookie": "session=canary", "X-Echo": TOKEN}
+
+    post(sandbox, params=secrets, json={"data": [make_event()]} | secrets, headers=headers)
+    post(sandbox, params=secrets, data={"data": json.dumps([make_event()])} | secrets, headers=headers)
+
+    kept = json.dumps(sandbox.received_requests())
+    assert len(sandbox.received_requests()) == 2
+    for secret in (TOKEN, quote_plus(TOKEN), quote(TOKEN), proof, "canary"):
+        assert secret not in kept
 
 
 def test_a_thousand_pass_and_one_more_is_refused(sandbox: SandboxClient) -> None:
