@@ -69,8 +69,16 @@ class Config(BaseModel):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     log_format: Literal["json", "console"] = "json"
 
+    # Ten seconds of a busy collector: who would wait longer than a client does is told 503 at once.
     collector_queue_events: Annotated[int, Field(ge=1)] = 50_000
+    # Bodies between their first byte and the answer; parsed they take some four times as much.
+    collector_queue_bytes: Annotated[int, Field(ge=1)] = 64 * 1024 * 1024
+    # A commit of so many takes 0.1 to 0.2 s, which is what a request of one event may wait behind it.
     collector_group_events: Annotated[int, Field(ge=1)] = 4_000
+    # For a whole body: 8 MiB on a slow line. A server that drips one is cut off.
+    collector_read_seconds: Annotated[float, Field(gt=0)] = 30.0
+    # From the end of the body to the answer. Clients give up at 10 s or later; then a retry would go unheard.
+    collector_answer_seconds: Annotated[float, Field(gt=0)] = 8.0
     delivery_lease_seconds: Annotated[float, Field(gt=0)] = 60.0
     delivery_deadline_seconds: Annotated[float, Field(gt=0)] = 30.0
     delivery_idle_seconds: Annotated[float, Field(gt=0)] = 2.0

@@ -26,7 +26,12 @@ def passes(setting: str | None, *names: str) -> subprocess.CompletedProcess[str]
         "for name in sys.argv[1:]:\n    crash_point(name)\n    print(name, flush=True)\n"
     )
     return subprocess.run(
-        [sys.executable, "-c", program, *names], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=20
+        [sys.executable, "-c", program, *names],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=20,
     )
 
 
@@ -52,7 +57,9 @@ def test_an_exception_is_raised_once() -> None:
 def test_a_stall_ends_and_happens_once(monkeypatch: pytest.MonkeyPatch) -> None:
     naps: list[float] = []
     monkeypatch.setattr(crashpoints.time, "sleep", naps.append)
-    monkeypatch.setattr(crashpoints, "_charges", crashpoints._read("mid_send:stall:0.25:2, after_send:stall:1"))
+    monkeypatch.setattr(
+        crashpoints, "_charges", crashpoints._read("mid_send:stall:0.25:2, after_send:stall:1")
+    )
 
     for _ in range(3):
         crashpoints.crash_point("mid_send")
@@ -70,6 +77,8 @@ def test_the_code_has_exactly_the_points_that_have_a_name() -> None:
     called = re.compile(r"\bcrash_point\(\s*\"(\w+)\"\s*\)")
     rooms = (ROOT / room for room in ("events", "onboarding", "tenants", "partnerhub"))
 
-    found = {name for room in rooms for path in room.rglob("*.py") for name in called.findall(path.read_text())}
+    found = {
+        name for room in rooms for path in room.rglob("*.py") for name in called.findall(path.read_text())
+    }
 
     assert found == NAMES

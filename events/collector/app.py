@@ -1,0 +1,275 @@
+"""The door as an ASGI app: what official SDKs send to Graph's `/events`, answered as Graph answers.
+
+The order of the checks is Graph's: version, token, pixel, then the shape of the request and each event. A
+request is refused whole. 200 is said after the commit only. Bodies, tokens, queries and addresses are never
+logged.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import secrets
+import time
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from functools import partial
+from http import HTTPStatus
+from typing import Any, Final, NamedTuple, ParamSpec, TypeVar
+
+import structlog
+
+from events import refusals
+from events.collector.body import BODY_BYTES, ClientGone, Receive, Room, read_body
+from events.collector.plan import Batch
+from events.collector.tokens import DatabaseAway, Tokens
+from events.collector.trace import without_text
+from events.collector.writer import Outcome, Writer
+from events.parse import Submission, parse_submission
+from events.payload import PixelRules, PreparedEvent, prepare_events
+from events.refusals import Refusal
+from partnerhub.lib.graph import limits
+
+log = structlog.get_logger(__name__)
+
+P = ParamSpec("P")
+R = TypeVar("R")
+Scope = MutableMapping[str, Any]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+_PATH: Final = re.compile(r"/v([0-9]{1,3})\.0/([0-9]{1,20})/events/?")
+
+# A body of this size takes some 5 ms to read and check: more would make everybody else wait.
+INLINE_BYTES: Final = 64 * 1024
+# One more than the core that the loop leaves over finds nothing to run on.
+THREADS: Final = 2
+
+# What a refused client may still send before the connection is closed: closing at once would reset it, and
+# the client would see that instead of our answer.
+LINGER_BYTES: Final = 4 * BODY_BYTES
+LINGER_SECONDS: Final = 2.0
+
+RETRY_SECONDS: Final = 2
+
+
+class Answer(NamedTuple):
+    """A response, complete."""
+
+    status: int
+    body: bytes
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+    # Whether bytes of the request may still come that nobody will read.
+    unread: bool = False
+
+
+class Door:
+    """The ASGI app. `start` and `close` go with its life, and are called by its lifespan."""
+
+    def __init__(
+        self,
+        *,
+        tokens: Tokens,
+        writer: Writer,
+        room: Room,
+        read_seconds: float,
+        answer_seconds: float,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._tokens = tokens
+        self._writer = writer
+        self._room = room
+        self._read_seconds = read_seconds
+        self._answer_seconds = answer_seconds
+        self._clock = clock
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="bodies")
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request, or live and end with the server."""
+        if scope["type"] == "lifespan":
+            await self._live(receive, send)
+            return
+        fbtrace_id = new_trace_id()
+        try:
+            answer = await self._answer(scope, receive, fbtrace_id)
+        except Refusal as refusal:
+            answer = _refused(refusal, fbtrace_id)
+        except ClientGone:
+            return
+        except Exception as error:  # noqa: BLE001 - whatever it is, the client may repeat its request
+            log.error("door failed", **without_text(error))
+            answer = _refused(refusals.unavailable(), fbtrace_id)
+        await _respond(answer, receive, send)
+
+    async def _live(self, receive: Receive, send: Send) -> None:
+        while (message := await receive())["type"] != "lifespan.shutdown":
+            if message["type"] == "lifespan.startup":
+                self._writer.start()
+                await send({"type": "lifespan.startup.complete"})
+        await self._writer.close()
+        await self._tokens.close()
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        await send({"type": "lifespan.shutdown.complete"})
+
+    async def _answer(self, scope: Scope, receive: Receive, fbtrace_id: str) -> Answer:
+        path: str = scope["path"]
+        if (match := _PATH.fullmatch(path)) is not None:
+            return await self._take_in(match[1], match[2], scope, receive, fbtrace_id)
+        if path == "/healthz":
+            return _plain(200, b"alive\n")
+        if path == "/readyz":
+            ready = self._writer.is_taking and await self._tokens.is_ready()
+            return _plain(200, b"ready\n") if ready else _plain(503, b"not ready\n")
+        raise refusals.unknown_path()
+
+    async def _take_in(
+        self, version: str, meta_id: str, scope: Scope, receive: Receive, fbtrace_id: str
+    ) -> Answer:
+        headers = _Headers(scope["headers"])
+        with self._room.hold() as hold:
+            try:
+                if scope["method"] != "POST":
+                    raise refusals.wrong_method()
+                if f"v{version}.0" not in limits.VERSIONS:
+                    raise refusals.unknown_version()
+                if headers.length is not None and headers.length > BODY_BYTES:
+                    raise refusals.body_too_large()
+                if not self._writer.is_taking:
+                    raise refusals.unavailable()
+                hold.grow_to(headers.length or 0)
+            except Refusal as refusal:
+                return await self._refuse_unread(refusal, headers, receive, fbtrace_id)
+            body = await read_body(receive, hold, encoding=headers.encoding, seconds=self._read_seconds)
+            events = await self._store(meta_id, body, headers, scope["query_string"])
+        return Answer(
+            200, b'{"events_received":%d,"messages":[],"fbtrace_id":"%b"}' % (events, fbtrace_id.encode())
+        )
+
+    async def _store(self, meta_id: str, body: bytes, headers: _Headers, query: bytes) -> int:
+        """How many events of the body were taken in and committed. Raises a refusal."""
+        is_large = len(body) > INLINE_BYTES
+        submission = await self._work(
+            is_large, parse_submission, body, headers.content_type, query, headers.authorization
+        )
+        try:
+            grant = await self._tokens.find(submission.access_token)
+        except DatabaseAway:
+            raise refusals.unavailable() from None
+        if grant is None:
+            raise refusals.invalid_token()
+        if grant.meta_id != meta_id:
+            raise refusals.unknown_pixel(meta_id)
+        events = await self._work(is_large, self._prepare, submission, grant.rules)
+        outcome = await self._writer.append(
+            Batch(grant.pixel_id, grant.advertiser_id, events), seconds=self._answer_seconds
+        )
+        match outcome:
+            case Outcome.STORED:
+                return len(events)
+            case Outcome.STRANGER:
+                raise refusals.unknown_pixel(meta_id)
+            case Outcome.UNSTORABLE:
+                raise refusals.unstorable()
+            case Outcome.UNAVAILABLE:
+                raise refusals.unavailable()
+
+    def _prepare(self, submission: Submission, rules: PixelRules) -> list[PreparedEvent]:
+        return prepare_events(submission.data, rules=rules, now=self._clock(), make_id=new_event_id)
+
+    async def _work(self, is_large: bool, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        if not is_large:
+            return function(*args, **kwargs)
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._threads, partial(function, *args, **kwargs))
+
+    async def _refuse_unread(
+        self, refusal: Refusal, headers: _Headers, receive: Receive, fbtrace_id: str
+    ) -> Answer:
+        """The answer to a request whose body is not wanted. A small one is read over, which keeps the
+        connection."""
+        answer = _refused(refusal, fbtrace_id)
+        if headers.length is None or headers.length > INLINE_BYTES:
+            return answer._replace(unread=True)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LINGER_SECONDS):
+                while (message := await receive())["type"] == "http.request" and message.get("more_body"):
+                    pass
+        return answer
+
+
+class _Headers:
+    """The few headers that the door reads."""
+
+    __slots__ = ("authorization", "content_type", "encoding", "length")
+
+    def __init__(self, pairs: Iterable[tuple[bytes, bytes]]) -> None:
+        self.length: int | None = None
+        self.content_type = ""
+        self.encoding = ""
+        self.authorization: str | None = None
+        is_chunked = False
+        for name, value in pairs:
+            if name == b"content-length":
+                self.length = int(value)
+            elif name == b"content-type":
+                self.content_type = value.decode("latin-1")
+            elif name == b"content-encoding":
+                self.encoding = value.decode("latin-1").strip().lower()
+            elif name == b"authorization":
+                self.authorization = value.decode("latin-1")
+            elif name == b"transfer-encoding":
+                is_chunked = True
+        if self.length is None and not is_chunked:
+            self.length = 0
+
+
+def new_trace_id() -> str:
+    """An `fbtrace_id` of ours, in the shape of Meta's."""
+    return "A" + secrets.token_urlsafe(16)
+
+
+def new_event_id() -> str:
+    """The `event_id` of an event that came without one."""
+    return secrets.token_hex(16)
+
+
+def _refused(refusal: Refusal, fbtrace_id: str) -> Answer:
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+    if refusal.status == HTTPStatus.SERVICE_UNAVAILABLE:
+        headers = ((b"retry-after", b"%d" % RETRY_SECONDS),)
+    elif refusal.status == HTTPStatus.METHOD_NOT_ALLOWED:
+        headers = ((b"allow", b"POST"),)
+    return Answer(refusal.status, refusal.envelope(fbtrace_id), headers)
+
+
+def _plain(status: int, body: bytes) -> Answer:
+    return Answer(status, body, ((b"content-type", b"text/plain; charset=utf-8"),))
+
+
+_JSON: Final = (b"content-type", b"application/json; charset=UTF-8")
+
+
+async def _respond(answer: Answer, receive: Receive, send: Send) -> None:
+    headers = [*answer.headers, (b"content-length", b"%d" % len(answer.body))]
+    if not any(name == b"content-type" for name, _ in answer.headers):
+        headers.append(_JSON)
+    if answer.unread:
+        headers.append((b"connection", b"close"))
+    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+    if answer.unread:
+        await send({"type": "http.response.body", "body": answer.body, "more_body": True})
+        await _linger(receive)
+        await send({"type": "http.response.body", "body": b""})
+    else:
+        await send({"type": "http.response.body", "body": answer.body})
+
+
+async def _linger(receive: Receive) -> None:
+    left = LINGER_BYTES
+    with suppress(TimeoutError):
+        async with asyncio.timeout(LINGER_SECONDS):
+            while left > 0:
+                message = await receive()
+                if message["type"] == "http.disconnect" or not message.get("more_body", False):
+                    return
+                left -= len(message.get("body", b""))
