@@ -56,7 +56,7 @@ class ProcessSpec:
     ready_url: str | None = None
     ready_text: str | None = None
     ready_seconds: float = 60.0
-    stop_seconds: float = 10.0
+    stop_seconds: float = 15.0
 
 
 class _Undertaker:
