@@ -140,7 +140,7 @@ def _request(item: ReceivedRequest, now: float) -> Html:
         '<details><summary><span class="mark$good">$outcome</span><span>$events</span>'
         '<span class="quiet mono">$pixel</span><span class="quiet">$at</span></summary>'
         '<div class="inside"><p class="quiet">POST <code>$path$query</code>, trace id <code>$trace</code>, '
-        "$size bytes</p><pre>$headers</pre><pre>$text</pre>"
+        '$size bytes</p><pre tabindex="0">$headers</pre><pre tabindex="0">$text</pre>'
         '<p><a href="/sandbox/api/requests/$number/body">$whole</a></p></div></details>',
         good=" good" if item.outcome == "accepted" else "",
         outcome=item.outcome,

@@ -55,8 +55,8 @@ PAGE: Final = """<!doctype html>
 <meta name="viewport" content="width=device-width, initial-scale=1">
 $refresh<title>$title · Stand-in Graph API</title>
 <link rel="icon" href="/sandbox/icon.svg"><link rel="stylesheet" href="/sandbox/sandbox.css"></head>
-<body><p class="notice"><strong>Not Meta.</strong>
-A stand-in Graph API for demos and tests; nothing leaves this machine.</p>
+<body><aside class="notice" aria-label="What this is"><strong>Not Meta.</strong>
+A stand-in Graph API for demos and tests; nothing leaves this machine.</aside>
 <header class="top"><p class="brand">Stand-in Graph API</p><nav aria-label="Pages">
 <a href="/"$here_received>Received</a><a href="/sandbox/mail"$here_mail>Mail ($mails)</a></nav>$live</header>
 <main>$content</main></body></html>
