@@ -1,0 +1,205 @@
+"""A request's bytes → its token and its events, in every form that Conversions API clients send. Pure.
+
+JSON, urlencoded forms and multipart forms; `data` as an array, as its JSON in a text, or as an array of JSON texts
+(Meta's Python SDK); the token in the body, the query or the Authorization header. The rules for odd JSON, by name:
+
+- NaN, Infinity and numbers beyond a double (1e400) are refused; so are numbers beyond 64 bits (events.payload);
+- a lone surrogate is refused, a NUL byte too (events.payload), and text that is not UTF-8;
+- a byte order mark before the JSON is taken off;
+- of a key that stands twice in an object the last one counts, as in most parsers; of a form's field too;
+- nesting is at most 32 deep (events.payload), and parsing itself stops a deep pile of brackets early.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from email.message import Message
+from typing import Any, Final
+from urllib.parse import parse_qsl
+
+import orjson
+
+from events import refusals
+from events.refusals import Refusal
+from partnerhub.lib.graph.limits import EVENTS_PER_REQUEST
+
+BOM: Final = b"\xef\xbb\xbf"
+# Fields of a form or a query; clients send fewer than ten.
+FIELDS: Final = 64
+# Of a refused body of up to this size we look for the guilty value; of a larger one we say the position.
+DIAGNOSED_BYTES: Final = 256 * 1024
+
+# What we do not pass on, and so refuse rather than drop in silence.
+REFUSED_PARAMETERS: Final[dict[str, str]] = {
+    "test_event_code": "Test events are sent from the pixel's page in PartnerHub, not through this door.",
+    "upload_id": "Offline uploads are not passed on.",
+    "upload_tag": "Offline uploads are not passed on.",
+    "upload_source": "Offline uploads are not passed on.",
+    "namespace_id": "namespace_id is not passed on.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """What a client submitted: its token, and its events as it wrote them."""
+
+    access_token: str | None
+    data: list[object]
+    notices: tuple[str, ...] = ()
+
+
+def parse_submission(body: bytes, content_type: str, query: bytes, authorization: str | None) -> Submission:
+    """The submission of an (inflated) request. Raises Refusal.
+
+    `query` is the raw query string. `appsecret_proof` is ignored: it proves an app of Meta's, and the token is
+    ours. `partner_agent` is replaced by the partner's at delivery, which a notice says.
+    """
+    parameters = _query(query)
+    parameters |= _body(body, content_type)
+    for name, reason in REFUSED_PARAMETERS.items():
+        if parameters.get(name):
+            raise Refusal(reason, field=name)
+    notices = ("partner_agent:replaced",) if parameters.get("partner_agent") else ()
+    return Submission(_token(parameters, authorization, query), _events(parameters.get("data")), notices)
+
+
+def _token(parameters: Mapping[str, Any], authorization: str | None, query: bytes) -> str | None:
+    found = {token for token in (parameters.get("access_token"), _query(query).get("access_token")) if token}
+    if authorization and authorization[:7].lower() == "bearer ":
+        found.add(authorization[7:].strip())
+    if len(found) > 1:
+        raise Refusal("The request carries different access tokens.", field="access_token")
+    token = next(iter(found), None)
+    return token if isinstance(token, str) else None
+
+
+def _query(query: bytes) -> dict[str, Any]:
+    return _form(query, "query") if query else {}
+
+
+def _body(body: bytes, content_type: str) -> dict[str, Any]:
+    message = Message()
+    message["Content-Type"] = content_type or "application/json"
+    kind = message.get_content_type()
+    charset = message.get_param("charset")
+    if charset is not None and str(charset).lower() not in ("utf-8", "utf8", "us-ascii"):
+        raise refusals.unsupported_media(f"The charset {str(charset)[:40]!r}")
+    if kind == "application/x-www-form-urlencoded":
+        return _form(body, "body")
+    if kind == "multipart/form-data":
+        return _multipart(body, str(message.get_param("boundary") or ""))
+    if kind.endswith("/json") or kind.endswith("+json") or kind == "text/plain":
+        parsed = _json(body, "body")
+        if not isinstance(parsed, dict):
+            raise Refusal("The body must be a JSON object with `data` in it.", field="data")
+        return parsed
+    raise refusals.unsupported_media(f"The content type {kind[:60]!r}")
+
+
+def _form(form: bytes, place: str) -> dict[str, Any]:
+    try:
+        pairs = parse_qsl(
+            form.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=FIELDS
+        )
+    except UnicodeDecodeError:
+        raise Refusal(f"The {place} is not UTF-8, or not encoded as a form must be.") from None
+    except ValueError:
+        raise Refusal(f"The {place} has more than {FIELDS} fields.") from None
+    return dict(pairs)
+
+
+def _multipart(body: bytes, boundary: str) -> dict[str, Any]:
+    """The plain fields of multipart/form-data (RFC 7578), each with its whole content."""
+    if not 0 < len(boundary) <= 70 or not boundary.isascii():
+        raise Refusal("The multipart body has no usable boundary.")
+    mark = b"--" + boundary.encode()
+    pieces = (b"\r\n" + body).split(b"\r\n" + mark)
+    if len(pieces) > FIELDS + 2:
+        raise Refusal(f"The body has more than {FIELDS} fields.")
+    if len(pieces) < 2 or pieces[0].strip() or not pieces[-1].startswith(b"--"):
+        raise Refusal("The multipart body is incomplete.")
+    fields: dict[str, Any] = {}
+    for piece in pieces[1:-1]:
+        head, separator, content = piece.partition(b"\r\n\r\n")
+        part = Message()
+        for line in head.decode("latin-1").split("\r\n"):
+            if line.lower().startswith("content-disposition:"):
+                part["Content-Disposition"] = line.split(":", 1)[1].strip()
+        name = part.get_param("name", header="Content-Disposition")
+        if not separator or not isinstance(name, str):
+            raise Refusal("A part of the multipart body has no name.")
+        try:
+            fields[name] = content.decode()
+        except UnicodeDecodeError:
+            raise Refusal("The part is not UTF-8.", field=name[:60]) from None
+    return fields
+
+
+def _events(data: Any) -> list[object]:
+    if data is None or data == "":
+        raise Refusal("The list of events is missing.", field="data")
+    if isinstance(data, str):
+        data = _json(data.encode(), "data")
+    if not isinstance(data, list):
+        raise Refusal("It must be a list of events.", field="data")
+    if not data:
+        raise Refusal("It holds no event.", field="data")
+    if len(data) > EVENTS_PER_REQUEST:
+        raise Refusal(
+            f"It holds {len(data)} events; {EVENTS_PER_REQUEST} are the most in one request.", field="data"
+        )
+    return [
+        _json(event.encode(), f"data[{index}]") if isinstance(event, str) else event
+        for index, event in enumerate(data)
+    ]
+
+
+def _json(text: bytes, place: str) -> Any:
+    text = text.removeprefix(BOM)
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        # A field of a form can hold one, as the JSON text of an event or as its whole data.
+        raise _diagnosis(text, place, error) from None
+
+
+def _diagnosis(text: bytes, place: str, error: orjson.JSONDecodeError) -> Refusal:
+    """Which value of a broken JSON text is to blame, where that can be told."""
+    where = f"at line {error.lineno}, column {error.colno}"
+    if len(text) <= DIAGNOSED_BYTES and (found := _guilty(text)) is not None:
+        path, what = found
+        inner = "" if place == "body" else place
+        whole = f"{inner}{path}" if path.startswith("[") or not inner else f"{inner}.{path}"
+        return Refusal(what, field=whole.removeprefix("."))
+    field = None if place == "body" else place
+    if "surrogate" in error.msg:
+        return Refusal(f"A text holds a lone surrogate, which is no character, {where}.", field=field)
+    return Refusal(f"This is not valid JSON: {error.msg.split(':')[0]}, {where}.", field=field)
+
+
+def _guilty(text: bytes) -> tuple[str, str] | None:
+    """The path of a value that Python's lenient parser takes and JSON does not allow, and what it is."""
+    try:
+        lenient = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    pile: list[tuple[str, Any]] = [("", lenient)]
+    while pile:
+        path, value = pile.pop()
+        if isinstance(value, dict):
+            pile += [(f"{path}.{key}".lstrip("."), item) for key, item in value.items()]
+            pile += [(f"{path} (a key)".strip(), key) for key in value]
+        elif isinstance(value, list):
+            pile += [(f"{path}[{number}]", item) for number, item in enumerate(value)]
+        elif isinstance(value, float) and not math.isfinite(value):
+            return _printable(path), "It is no finite number (NaN, Infinity, or beyond a double's range)."
+        elif isinstance(value, str) and any("\ud800" <= sign <= "\udfff" for sign in value):
+            return _printable(path), "It holds a lone surrogate, which is no character."
+    return None
+
+
+def _printable(path: str) -> str:
+    return path.encode("ascii", "replace").decode()[:200]

@@ -1,0 +1,516 @@
+"""One event as a client sent it → the exact JSON object that Meta is sent. Pure.
+
+What Meta would refuse is refused here, with the field's name and the event's place; what Meta takes and advises
+against is taken with a notice; what is certain is mended with a notice. Personal data leaves this room hashed.
+Preparing a fragment again gives the same fragment.
+
+Fields and rules: Meta's "Server Event Parameters" (2026-02-12), "Customer Information Parameters" (2026-01-09),
+"Standard Parameters" and "Best Practices" (2026-06-28), read 2026-11-24.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+import orjson
+
+from events import normalise
+from events.refusals import Refusal
+from partnerhub.lib.graph.limits import (
+    AGE_LIMIT_SECONDS,
+    FUTURE_TOLERANCE_SECONDS,
+    PHYSICAL_STORE_AGE_SECONDS,
+    TOO_OLD_SUBCODE,
+)
+
+ACTION_SOURCES: Final = frozenset(
+    (
+        "email",
+        "website",
+        "app",
+        "phone_call",
+        "chat",
+        "physical_store",
+        "system_generated",
+        "business_messaging",
+        "other",
+    )
+)
+EVENT_KEYS: Final = frozenset(
+    (
+        "event_name",
+        "event_time",
+        "event_id",
+        "event_source_url",
+        "action_source",
+        "user_data",
+        "custom_data",
+        "app_data",
+        "opt_out",
+        "referrer_url",
+        "data_processing_options",
+        "data_processing_options_country",
+        "data_processing_options_state",
+        "customer_segmentation",
+        "original_event_data",
+        "attribution_data",
+        "messaging_channel",
+        "advanced_measurement_table",
+    )
+)
+# Keys of user_data that are never hashed, and hold one text each.
+PLAIN_KEYS: Final = frozenset(
+    (
+        "client_ip_address",
+        "client_user_agent",
+        "fbc",
+        "fbp",
+        "subscription_id",
+        "anon_id",
+        "madid",
+        "fb_login_id",
+        "lead_id",
+        "page_id",
+        "page_scoped_user_id",
+        "ctwa_clid",
+        "ig_account_id",
+        "ig_sid",
+        "whatsapp_business_account_id",
+    )
+)
+# "Best Practices": user_data that lies wholly in one of these is refused (100/2804050).
+TOO_BROAD: Final = (
+    frozenset(("ct", "country", "st", "zp", "ge", "client_user_agent")),
+    frozenset(("db", "client_user_agent")),
+    frozenset(("fn", "ge")),
+    frozenset(("ln", "ge")),
+)
+
+# Meta publishes no length for these; ours bound what one event can cost, far above what clients send.
+NAME_CHARACTERS: Final = 100
+ID_CHARACTERS: Final = 256
+LIST_ITEMS: Final = 100
+DEPTH: Final = 32
+# A time past this is in milliseconds: as seconds it lies in the year 5138.
+MILLISECONDS_FROM: Final = 100_000_000_000
+EXTINFO_ITEMS: Final = 16
+
+_WHOLE_NUMBER = re.compile(r"-?[0-9]{1,18}")
+_NUMBER = re.compile(r"-?[0-9]{1,15}(\.[0-9]{1,10})?")
+_CURRENCY = re.compile(r"[A-Za-z]{3}")
+# "ClickID and the fbp and fbc Parameters": fb.{index}.{ms}.{id}, and the parameter builder's appendix.
+_COOKIE = re.compile(r"fb\.[0-9]+\.[0-9]{13}\.[^.]+(\.[A-Za-z0-9_-]{2}|\.[A-Za-z0-9_-]{8})?")
+_COOKIE_WITHOUT_ID = re.compile(r"fb\.[0-9]*\.[0-9]*\.?")
+# Numbers in JSON that may be beyond 64 bits; inside texts these bytes follow a quote, not a separator.
+_LONG_NUMBER = re.compile(rb"[\[:,]-?([0-9]{19}|[0-9.]+e)")
+
+
+@dataclass(frozen=True, slots=True)
+class PixelRules:
+    """What the pixel and its advertiser supply where an event does not."""
+
+    default_action_source: str
+    default_country: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedEvent:
+    """An event, ready to be stored and sent."""
+
+    event_name: str
+    event_id: str
+    event_time: int
+    # Unix seconds after which Meta refuses it.
+    expires_at: int
+    # The JSON object that is sent.
+    fragment: bytes
+    # 16 bytes each: of (event_name, event_id), and of the fragment.
+    repeat_key: bytes
+    content_key: bytes
+    # "field:code" (events.notices).
+    notices: tuple[str, ...]
+
+
+def prepare_events(
+    data: list[object], *, rules: PixelRules, now: float, make_id: Callable[[], str]
+) -> list[PreparedEvent]:
+    """All events of a request, in order. Raises Refusal for the first bad one: Graph refuses a request whole."""
+    return [
+        prepare_event(raw, index=index, rules=rules, now=now, make_id=make_id) for index, raw in enumerate(data)
+    ]
+
+
+def prepare_event(
+    raw: object, *, index: int, rules: PixelRules, now: float, make_id: Callable[[], str]
+) -> PreparedEvent:
+    """The event at `index` of a request at Unix time `now`. Raises Refusal."""
+    try:
+        return _prepare(raw, rules, now, make_id)
+    except _Fault as fault:
+        raise Refusal(
+            fault.message, field=fault.field or None, index=index, subcode=fault.subcode, title=fault.title
+        ) from None
+
+
+class _Fault(Exception):
+    """What is wrong with an event; `field` is its path within the event."""
+
+    def __init__(
+        self, field: str, message: str, subcode: int | None = None, title: str = "Invalid parameter"
+    ) -> None:
+        super().__init__(message)
+        self.field = field
+        self.message = message
+        self.subcode = subcode
+        self.title = title
+
+
+def _prepare(raw: object, rules: PixelRules, now: float, make_id: Callable[[], str]) -> PreparedEvent:
+    if not isinstance(raw, dict):
+        raise _Fault("", "An event must be a JSON object.")
+    notices: list[str] = []
+    event = {key: value for key, value in raw.items() if value is not None}
+    if not EVENT_KEYS.issuperset(event):
+        unknown = next(key for key in event if key not in EVENT_KEYS)
+        raise _Fault(
+            _shown(unknown),
+            "Meta knows no such field on an event. Fields of your own belong in custom_data.",
+            2_804_019,
+            "Unexpected key",
+        )
+    event_name = _event_name(event)
+    source = _action_source(event, rules, notices)
+    event_time = _event_time(event, notices)
+    expires_at = event_time + (PHYSICAL_STORE_AGE_SECONDS if source == "physical_store" else AGE_LIMIT_SECONDS)
+    if event_time > now + FUTURE_TOLERANCE_SECONDS:
+        raise _Fault("event_time", "The event lies in the future.", 2_804_004, "Event time in the future")
+    if expires_at <= now:
+        days = 62 if source == "physical_store" else 7
+        raise _Fault(
+            "event_time",
+            f"The event is older than {days} days, which is the most that Meta takes.",
+            TOO_OLD_SUBCODE,
+            "Event Timestamp Too Old",
+        )
+    event_id = _event_id(event, notices, make_id)
+    event["user_data"] = user_data = _user_data(event, rules, notices)
+    if "custom_data" in event:
+        _custom_data(event, notices)
+    if event_name == "Purchase":
+        _purchase(event)
+    _rest(event, source, user_data, notices)
+    fragment = _encode(event)
+    return PreparedEvent(
+        event_name=event_name,
+        event_id=event_id,
+        event_time=event_time,
+        expires_at=expires_at,
+        fragment=fragment,
+        repeat_key=hashlib.blake2b(f"{event_name}\0{event_id}".encode(), digest_size=16).digest(),
+        content_key=hashlib.blake2b(fragment, digest_size=16).digest(),
+        notices=tuple(notices),
+    )
+
+
+def _event_name(event: dict[str, Any]) -> str:
+    name = event.get("event_name")
+    if not isinstance(name, str) or not name.strip():
+        raise _Fault("event_name", "The event's name is missing.", 2_804_019, "Missing event name")
+    if len(name) > NAME_CHARACTERS:
+        raise _Fault("event_name", f"It is longer than {NAME_CHARACTERS} characters.")
+    return name
+
+
+def _action_source(event: dict[str, Any], rules: PixelRules, notices: list[str]) -> str:
+    source = event.get("action_source")
+    if source is None or source == "":
+        event["action_source"] = source = rules.default_action_source
+        notices.append("action_source:defaulted")
+    if not isinstance(source, str) or source not in ACTION_SOURCES:
+        raise _Fault("action_source", f"It must be one of {', '.join(sorted(ACTION_SOURCES))}.")
+    return source
+
+
+def _event_time(event: dict[str, Any], notices: list[str]) -> int:
+    time = event.get("event_time")
+    if isinstance(time, str) and _WHOLE_NUMBER.fullmatch(time.strip()):
+        time = int(time)
+        notices.append("event_time:made_number")
+    if isinstance(time, float) and time.is_integer():
+        time = int(time)
+    if time is None:
+        raise _Fault("event_time", "The event's time is missing: Unix time in seconds.", 2_804_019, "Missing time")
+    if not isinstance(time, int) or isinstance(time, bool) or time < 0:
+        raise _Fault("event_time", "It must be Unix time: a whole number of seconds.")
+    if time >= MILLISECONDS_FROM:
+        raise _Fault(
+            "event_time", "This looks like milliseconds; Meta wants seconds.", 2_804_004, "Event time in the future"
+        )
+    event["event_time"] = time
+    return time
+
+
+def _event_id(event: dict[str, Any], notices: list[str], make_id: Callable[[], str]) -> str:
+    event_id = event.get("event_id")
+    if isinstance(event_id, int) and not isinstance(event_id, bool):
+        event_id = str(event_id)
+        notices.append("event_id:made_text")
+    elif event_id is None or event_id == "":
+        event_id = make_id()
+        notices.append("event_id:made")
+    if not isinstance(event_id, str):
+        raise _Fault("event_id", "It must be text.")
+    if len(event_id) > ID_CHARACTERS:
+        raise _Fault("event_id", f"It is longer than {ID_CHARACTERS} characters.")
+    event["event_id"] = event_id
+    return event_id
+
+
+def _user_data(event: dict[str, Any], rules: PixelRules, notices: list[str]) -> dict[str, Any]:
+    given = event.get("user_data")
+    if not isinstance(given, dict):
+        raise _Fault(
+            "user_data", "It must be an object that says whose event it is.", 2_804_050, "Missing user data"
+        )
+    found: dict[str, Any] = {}
+    for key, value in given.items():
+        if value is None:
+            continue
+        if key == "ph" or key in normalise.HASHED_KEYS:
+            kept = _hashed(key, value, rules, notices)
+        elif key == "external_id":
+            kept = _texts(key, value, notices)
+        elif key in PLAIN_KEYS:
+            kept = _plain(key, value, notices)
+        else:
+            raise _Fault(
+                f"user_data.{_shown(key)}",
+                "Meta knows no such key of a person.",
+                2_804_019,
+                "Unexpected key",
+            )
+        if kept:
+            found[key] = kept
+    if not found or any(broad.issuperset(found) for broad in TOO_BROAD):
+        raise _Fault(
+            "user_data",
+            "It says too little to match a person: add em, ph, external_id, or client_ip_address with"
+            " client_user_agent.",
+            2_804_050,
+            "Customer information missing or too broad",
+        )
+    return found
+
+
+def _strings(key: str, value: object, notices: list[str]) -> list[str]:
+    """One text or a list of them; numbers become text."""
+    items = value if isinstance(value, list) else [value]
+    if len(items) > LIST_ITEMS:
+        raise _Fault(f"user_data.{key}", f"It holds more than {LIST_ITEMS} values.")
+    texts: list[str] = []
+    for item in items:
+        if isinstance(item, int) and not isinstance(item, bool):
+            item = str(item)
+            notices.append(f"user_data.{key}:made_text")
+        if not isinstance(item, str):
+            if item is None:
+                continue
+            raise _Fault(f"user_data.{key}", "It must be text, or a list of texts.")
+        texts.append(item)
+    return texts
+
+
+def _hashed(key: str, value: object, rules: PixelRules, notices: list[str]) -> list[str]:
+    found: list[str] = []
+    for text in _strings(key, value, notices):
+        if len(text) >= 64 and (match := normalise.HASHED.fullmatch(text.strip())):
+            kept = match[1].lower() + (match[2] or "")
+            if match[1].lower() == normalise.EMPTY_HASH:
+                notices.append(f"user_data.{key}:empty")
+                continue
+        else:
+            kept = _hash(key, text, rules, notices)
+            if not kept:
+                continue
+        if kept not in found:
+            found.append(kept)
+    return found
+
+
+def _hash(key: str, text: str, rules: PixelRules, notices: list[str]) -> str:
+    """The hash of a plain value, or nothing, with a notice."""
+    if not text.strip():
+        notices.append(f"user_data.{key}:empty")
+        return ""
+    if len(text.strip()) == 32 and normalise.MD5.fullmatch(text.strip()) and key not in ("fn", "ln", "ct"):
+        raise _Fault(
+            f"user_data.{key}", "It looks like an MD5 hash; Meta takes SHA-256.", 2_804_016, "Wrong hash"
+        )
+    if key == "ph":
+        normal = normalise.ph(text, default_country=rules.default_country)
+        if normal is None:
+            has_digits = any(sign.isdigit() for sign in text)
+            no_country = has_digits and not rules.default_country and not text.strip().startswith(("+", "00"))
+            notices.append(f"user_data.ph:{'no_country' if no_country else 'unusable'}")
+            return ""
+    else:
+        normal = normalise.HASHED_KEYS[key](text)
+        if normal is None:
+            notices.append(f"user_data.{key}:unusable")
+            return ""
+    try:
+        return normalise.sha256_hex(normal)
+    except UnicodeEncodeError:
+        raise _Fault(f"user_data.{key}", "It holds a lone surrogate, which is no character.") from None
+
+
+def _texts(key: str, value: object, notices: list[str]) -> list[str]:
+    found = list(dict.fromkeys(text for text in _strings(key, value, notices) if text.strip()))
+    if not found:
+        notices.append(f"user_data.{key}:empty")
+    return found
+
+
+def _plain(key: str, value: object, notices: list[str]) -> Any:
+    if key in ("fb_login_id", "lead_id"):
+        # Meta's own numbers; texts of digits are taken, too.
+        if isinstance(value, bool) or not isinstance(value, int | str):
+            raise _Fault(f"user_data.{key}", "It must be a number of Meta's.")
+        return value
+    if not isinstance(value, str):
+        raise _Fault(f"user_data.{key}", "It must be text.")
+    text = value.strip()
+    if not text:
+        notices.append(f"user_data.{key}:empty")
+        return ""
+    if key == "fbc" and _COOKIE_WITHOUT_ID.fullmatch(text):
+        notices.append("user_data.fbc:no_click_id")
+        return ""
+    if key in ("fbc", "fbp") and not _COOKIE.fullmatch(text):
+        notices.append(f"user_data.{key}:odd_form")
+    return text
+
+
+def _custom_data(event: dict[str, Any], notices: list[str]) -> None:
+    custom = event["custom_data"]
+    if not isinstance(custom, dict):
+        raise _Fault("custom_data", "It must be an object.")
+    event["custom_data"] = custom = {key: value for key, value in custom.items() if value is not None}
+    for key in ("value", "net_revenue", "predicted_ltv"):
+        if key in custom:
+            custom[key] = _amount(f"custom_data.{key}", custom[key], notices)
+    currency = custom.get("currency")
+    if currency is not None:
+        if not isinstance(currency, str) or not _CURRENCY.fullmatch(currency.strip()):
+            raise _Fault("custom_data.currency", "It must be three letters of ISO 4217, such as EUR.")
+        custom["currency"] = currency.strip().upper()
+    elif "value" in custom and event["event_name"] != "Purchase":
+        raise _Fault("custom_data.currency", "A value needs its currency.", 2_804_023, "Missing currency")
+
+
+def _amount(field: str, value: object, notices: list[str]) -> int | float:
+    if isinstance(value, str) and _NUMBER.fullmatch(value.strip()):
+        notices.append(f"{field}:made_number")
+        text = value.strip()
+        return float(text) if "." in text else int(text)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise _Fault(field, "It must be a number, without a currency sign or separators, such as 42.50.")
+    return value
+
+
+def _purchase(event: dict[str, Any]) -> None:
+    custom = event.get("custom_data") or {}
+    if "value" not in custom:
+        raise _Fault("custom_data.value", "A Purchase needs a value.", 2_804_009, "Missing Value for Purchase Event")
+    if "currency" not in custom:
+        raise _Fault(
+            "custom_data.currency", "A Purchase needs a currency.", 2_804_010, "Missing Currency for Purchase Event"
+        )
+
+
+def _rest(event: dict[str, Any], source: str, user_data: dict[str, Any], notices: list[str]) -> None:
+    """What an action source asks for, and the fields with a type."""
+    for key in ("event_source_url", "referrer_url", "messaging_channel", "customer_segmentation"):
+        if key in event and not isinstance(event[key], str):
+            raise _Fault(key, "It must be text.")
+    for key in ("original_event_data", "attribution_data", "app_data"):
+        if key in event and not isinstance(event[key], dict):
+            raise _Fault(key, "It must be an object.")
+    if "opt_out" in event:
+        event["opt_out"] = _boolean("opt_out", event["opt_out"], notices)
+    options = event.get("data_processing_options")
+    if options is not None and (
+        not isinstance(options, list) or not all(isinstance(option, str) for option in options)
+    ):
+        raise _Fault("data_processing_options", "It must be a list: [] or [“LDU”].")
+    if source == "website":
+        if not event.get("event_source_url"):
+            notices.append("event_source_url:missing")
+        if "client_user_agent" not in user_data:
+            notices.append("user_data.client_user_agent:missing")
+    elif source == "app":
+        extinfo = event.get("app_data", {}).get("extinfo")
+        if not isinstance(extinfo, list) or len(extinfo) != EXTINFO_ITEMS:
+            raise _Fault(
+                "app_data.extinfo", f"An event of an app needs it: a list of {EXTINFO_ITEMS} texts.", 2_804_043
+            )
+    elif source == "business_messaging" and not event.get("messaging_channel"):
+        raise _Fault("messaging_channel", "A business message needs its channel.", 2_804_063)
+
+
+def _boolean(field: str, value: object, notices: list[str]) -> bool:
+    if isinstance(value, str) and value.lower() in ("true", "false"):
+        notices.append(f"{field}:made_boolean")
+        return value.lower() == "true"
+    if not isinstance(value, bool):
+        raise _Fault(field, "It must be true or false.")
+    return value
+
+
+def _encode(event: dict[str, Any]) -> bytes:
+    try:
+        fragment = orjson.dumps(event)
+    except (orjson.JSONEncodeError, RecursionError):
+        _inspect(event, "", 1)
+        raise _Fault("", "The event cannot be written as JSON.") from None
+    # A look at each value only where the bytes say that one of them may be bad.
+    if (
+        b"\\u0000" in fragment
+        or fragment.count(b"{") + fragment.count(b"[") > DEPTH
+        or _LONG_NUMBER.search(fragment)
+    ):
+        _inspect(event, "", 1)
+    return fragment
+
+
+def _inspect(value: object, path: str, depth: int) -> None:
+    """Raise _Fault for a NUL, a lone surrogate, a number beyond 64 bits, or nesting beyond DEPTH."""
+    if isinstance(value, str):
+        if "\0" in value:
+            raise _Fault(path, "It holds a NUL byte.")
+        if any("\ud800" <= sign <= "\udfff" for sign in value):
+            raise _Fault(path, "It holds a lone surrogate, which is no character.")
+    elif isinstance(value, int | float):
+        if abs(value) >= 2**63:
+            raise _Fault(path, "It is a number beyond 64 bits. Send it as text.")
+    elif isinstance(value, dict | list):
+        if depth > DEPTH:
+            raise _Fault(path, f"It is nested more than {DEPTH} deep.")
+        if isinstance(value, dict):
+            for key, item in value.items():
+                _inspect(key, f"{path}.{_shown(key)}".lstrip("."), depth)
+                _inspect(item, f"{path}.{_shown(key)}".lstrip("."), depth + 1)
+        else:
+            for number, item in enumerate(value):
+                _inspect(item, f"{path}[{number}]", depth + 1)
+
+
+def _shown(key: object) -> str:
+    """A client's own key, safe to print: short, and nothing but plain signs."""
+    text = str(key)[:60].encode("ascii", "replace").decode()
+    return "".join(sign if sign.isprintable() else "?" for sign in text)
