@@ -152,7 +152,7 @@ class Door:
             is_large, parse_submission, body, headers.content_type, query, headers.authorization
         )
         try:
-            grant = await self._tokens.find(submission.access_token)
+            grant = await self._tokens.find(submission.access_token or "")
         except DatabaseAway:
             raise refusals.unavailable() from None
         if grant is None:
@@ -161,7 +161,8 @@ class Door:
             raise refusals.unknown_pixel(meta_id)
         events = await self._work(is_large, self._prepare, submission, grant.rules)
         outcome = await self._writer.append(
-            Batch(grant.pixel_id, grant.advertiser_id, events), seconds=self._answer_seconds
+            Batch(grant.pixel_id, grant.advertiser_id, events, submission.notices),
+            seconds=self._answer_seconds,
         )
         match outcome:
             case Outcome.STORED:

@@ -26,6 +26,8 @@ class Batch:
     pixel_id: int
     advertiser_id: int
     events: Sequence[PreparedEvent]
+    # What the door did to the request as a whole; it is kept with each of its events.
+    notices: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -117,7 +119,7 @@ def plan_group(batches: Sequence[Batch], logs: dict[int, Ends], known: Iterable[
                     name,
                     event.event_id,
                     event.fragment,
-                    event.notices,
+                    " ".join((*batch.notices, *event.notices)),
                 )
             )
             plan.repeats.append(RepeatRow(advertiser_id, pixel_id, repeat_key, content_key, head))

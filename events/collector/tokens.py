@@ -143,7 +143,7 @@ class Tokens:
                 await self._link.drop()
                 raise
         found = {
-            token_hash: Grant(pixel_id, advertiser_id, meta_id, PixelRules(action_source, country))
+            token_hash: Grant(pixel_id, advertiser_id, meta_id, PixelRules(action_source, country or None))
             for token_hash, pixel_id, advertiser_id, meta_id, action_source, country in rows
         }
         for token_hash, answer in asked.items():
