@@ -63,6 +63,7 @@ def get_invitation_for(person: Person, invitation_id: int) -> Invitation:
     if invitation.advertiser is None:
         get_partner_for(person, invitation.partner_id, Act.MANAGE_PEOPLE)
     else:
+        get_advertiser_for(person, invitation.advertiser_id)
         require_inviter(person, invitation.advertiser)
     return invitation
 
@@ -72,3 +73,23 @@ def require_inviter(person: Person, advertiser: Advertiser) -> None:
     roles = advertiser_roles(person, advertiser)
     act = Act.MANAGE_ADVERTISERS if any(may(role, Act.MANAGE_ADVERTISERS) for role in roles) else Act.MANAGE_PEOPLE
     require(roles, act, tenant=advertiser)
+
+
+def get_partner_member_for(person: Person, membership_id: int) -> PartnerMembership:
+    """A partner's member, for somebody who may manage its people."""
+    found = PartnerMembership.objects.select_related("partner", "person").filter(pk=membership_id).first()
+    if found is None:
+        raise Http404
+    get_partner_for(person, found.partner_id, Act.MANAGE_PEOPLE)
+    return found
+
+
+def get_advertiser_member_for(person: Person, membership_id: int) -> AdvertiserMembership:
+    """An advertiser's member, for somebody who may invite to it."""
+    found = AdvertiserMembership.objects.select_related("advertiser__partner", "person").filter(pk=membership_id)
+    membership = found.first()
+    if membership is None:
+        raise Http404
+    get_advertiser_for(person, membership.advertiser_id)
+    require_inviter(person, membership.advertiser)
+    return membership

@@ -1,12 +1,65 @@
-"""What every page needs to draw its frame: where the person can go."""
+"""What every page needs to draw its frame: where the person can go, and where they are."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.functional import SimpleLazyObject
+
+from partnerhub.lib.db import tenant_scope
+from tenants.models import Advertiser, Partner, Person
+from tenants.selectors import tenants_of
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A place to go."""
+
+    label: str
+    url: str
+    current: bool
 
 
 def navigation(request: HttpRequest) -> dict[str, Any]:
-    """`nav`, set by views that show a tenant (tenants.views.show); nothing elsewhere."""
-    return {"nav": getattr(request, "nav", None)}
+    """`nav`: the tenant's name and pages, and the person's other tenants. Empty for who has not signed in.
+
+    Queries run when a template first asks, in the person's scope.
+    """
+    return {"nav": SimpleLazyObject(lambda: _navigation(request) or {})}
+
+
+def _navigation(request: HttpRequest) -> dict[str, Any] | None:
+    person = getattr(request, "user", None)
+    if not isinstance(person, Person) or not person.is_authenticated:
+        return None
+    with tenant_scope(person_id=person.pk):
+        tenants = tenants_of(person)
+    shown = getattr(request, "tenant", None)
+    if shown is None and tenants.count == 1:
+        shown = (tenants.partners or tenants.advertisers)[0]
+    links = [_link(request, tenant.name, *_home(tenant)) for tenant in (*tenants.partners, *tenants.advertisers)]
+    return {
+        "tenant_name": str(shown) if shown else "",
+        "items": _items(request, shown) if shown else [],
+        "switch": links if len(links) > 1 else [],
+    }
+
+
+def _home(tenant: Partner | Advertiser) -> tuple[str, int]:
+    return ("events:partner_home" if isinstance(tenant, Partner) else "events:advertiser_home", tenant.pk)
+
+
+def _items(request: HttpRequest, tenant: Partner | Advertiser) -> list[Link]:
+    if isinstance(tenant, Partner):
+        pages = [("Advertisers", "events:partner_home"), ("People", "tenants:partner_people")]
+    else:
+        pages = [("Pixels", "events:advertiser_home"), ("People", "tenants:advertiser_people")]
+    return [_link(request, label, name, tenant.pk) for label, name in pages]
+
+
+def _link(request: HttpRequest, label: str, name: str, pk: int) -> Link:
+    url = reverse(name, args=[pk])
+    return Link(label, url, request.path == url)

@@ -29,6 +29,10 @@ class InvitationUnusable(Exception):
     """The invitation cannot be accepted; the text says why, to the person who followed the link."""
 
 
+class AdvertiserExists(Exception):
+    """The partner has an advertiser of this name already."""
+
+
 class LastOwner(Exception):
     """The last owner of a partner, or the last admin of an advertiser, cannot be removed or demoted."""
 
@@ -50,10 +54,15 @@ def create_partner(
     return partner
 
 
-@transaction.atomic
 def create_advertiser(*, partner: Partner, name: str, default_country: str = "") -> Advertiser:
-    """A new advertiser of the partner."""
-    return Advertiser.objects.create(partner=partner, name=name, default_country=default_country)
+    """A new advertiser of the partner. Raises AdvertiserExists."""
+    try:
+        with transaction.atomic():
+            return Advertiser.objects.create(partner=partner, name=name, default_country=default_country)
+    except IntegrityError as error:
+        if "advertiser_name_unique" in str(error):
+            raise AdvertiserExists from None
+        raise
 
 
 @transaction.atomic

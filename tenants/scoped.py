@@ -1,0 +1,37 @@
+"""How a view is run: for a signed-in person, in that person's scope, in one transaction."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+from django.contrib.auth.decorators import login_required
+from django.http import HttpRequest, HttpResponse
+
+from partnerhub.lib.db import tenant_scope
+from tenants.models import Person
+
+View = Callable[..., HttpResponse]
+
+
+def signed_in(request: HttpRequest) -> Person:
+    """The person of a request that `scoped` let through."""
+    assert isinstance(request.user, Person)
+    return request.user
+
+
+def scoped(view: View) -> View:
+    """The view, for signed-in people only, as one transaction in which row-level security shows their rows.
+
+    The page is rendered inside, so that nothing is read out of scope. No network inside: what must be sent is
+    sent after the commit.
+    """
+
+    @login_required
+    @functools.wraps(view)
+    def run(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        with tenant_scope(person_id=signed_in(request).pk):
+            return view(request, *args, **kwargs)
+
+    return run

@@ -1,0 +1,290 @@
+"""Home, invitations, people."""
+
+from __future__ import annotations
+
+from allauth.account.models import EmailAddress
+from django.contrib import messages
+from django.db import transaction
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.utils import timezone
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
+
+from partnerhub.lib.db import tenant_scope
+from tenants import services
+from tenants.access import (
+    advertiser_roles,
+    get_advertiser_for,
+    get_advertiser_member_for,
+    get_invitation_for,
+    get_partner_for,
+    get_partner_member_for,
+    partner_roles,
+    require_inviter,
+)
+from tenants.forms import (
+    ADVERTISER_ROLES,
+    PARTNER_ROLES,
+    AdvertiserRoleForm,
+    InviteAdvertiserForm,
+    InviteToAdvertiserForm,
+    InviteToPartnerForm,
+    PartnerRoleForm,
+)
+from tenants.mail import send_invitation
+from tenants.models import Invitation, Person
+from tenants.roles import Act, AdvertiserRole, PartnerRole, may
+from tenants.scoped import scoped, signed_in
+from tenants.selectors import advertiser_people, partner_people, tenants_of
+from tenants.tokens import hash_token
+
+
+@require_GET
+def home(request: HttpRequest) -> HttpResponse:
+    """To the person's tenant; a choice where there are several; what this is, for who has not signed in."""
+    if not isinstance(request.user, Person):
+        return render(request, "tenants/landing.html")
+    with tenant_scope(person_id=request.user.pk):
+        tenants = tenants_of(request.user)
+    if tenants.count != 1:
+        return render(request, "tenants/home.html", {"tenants": tenants})
+    if tenants.partners:
+        return redirect("events:partner_home", tenants.partners[0].pk)
+    return redirect("events:advertiser_home", tenants.advertisers[0].pk)
+
+
+# Invitations.
+
+
+@require_http_methods(["GET", "POST"])
+@never_cache
+def invitation(request: HttpRequest, token: str) -> HttpResponse:
+    """What the link in an invitation's mail opens: who invites to what, and the button that accepts."""
+    person = request.user if isinstance(request.user, Person) else None
+    token_hash = hash_token(token)
+    with tenant_scope(person_id=person.pk if person else None, invitation_hash=token_hash):
+        found = (
+            Invitation.objects.select_related("partner", "advertiser").filter(token_hash=token_hash).first()
+        )
+        if found is None:
+            return _private(render(request, "tenants/invitation_unknown.html", status=404))
+        context = _invitation_context(found, person, request.path)
+        if request.method == "POST" and person is not None:
+            try:
+                services.accept_invitation(
+                    invitation=found,
+                    person=person,
+                    verified_emails=_verified_emails(person),
+                    now=timezone.now(),
+                )
+            except services.InvitationUnusable as reason:
+                context["reason"] = str(reason)
+                return _private(render(request, "tenants/invitation.html", context, status=409))
+            messages.success(request, f"Welcome to {found.advertiser or found.partner}.")
+            if found.advertiser_id:
+                return redirect("events:advertiser_home", found.advertiser_id)
+            return redirect("events:partner_home", found.partner_id)
+        return _private(render(request, "tenants/invitation.html", context))
+
+
+def _invitation_context(found: Invitation, person: Person | None, path: str) -> dict[str, object]:
+    return {
+        "invitation": found,
+        "state": found.state(timezone.now()),
+        "tenant": found.advertiser or found.partner,
+        "role": dict(PARTNER_ROLES + ADVERTISER_ROLES)[found.role],
+        "is_addressee": person is not None and found.email in _verified_emails(person),
+        "path": path,
+        "reason": "",
+    }
+
+
+def _verified_emails(person: Person) -> set[str]:
+    found = EmailAddress.objects.filter(user=person, verified=True)
+    return {address.lower() for address in found.values_list("email", flat=True)}
+
+
+def _private(response: HttpResponse) -> HttpResponse:
+    # The address holds the token: no page that is opened from here may learn it.
+    response["Referrer-Policy"] = "no-referrer"
+    return response
+
+
+def _mail_after_commit(request: HttpRequest, invitation: Invitation, token: str) -> None:
+    def send() -> None:
+        if send_invitation(invitation, token):
+            messages.success(request, f"The invitation was sent to {invitation.email}.")
+        else:
+            messages.error(
+                request,
+                f"{invitation.email} is invited, but the mail could not be sent. Press Resend in a few minutes.",
+            )
+
+    transaction.on_commit(send)
+
+
+@require_http_methods(["GET", "POST"])
+@scoped
+def invite_advertiser(request: HttpRequest, partner_id: int) -> HttpResponse:
+    """Make an advertiser, and invite its first admin."""
+    person = signed_in(request)
+    partner = get_partner_for(person, partner_id, Act.MANAGE_ADVERTISERS)
+    request.tenant = partner  # type: ignore[attr-defined]  # read by tenants.context
+    form = InviteAdvertiserForm(request.POST or None)
+    if request.method == "POST" and form.is_valid():
+        data = form.cleaned_data
+        try:
+            advertiser = services.create_advertiser(
+                partner=partner, name=data["name"], default_country=data["default_country"]
+            )
+        except services.AdvertiserExists:
+            form.add_error("name", f"{partner} already has an advertiser of this name.")
+        else:
+            made, token = services.invite_person(
+                email=data["email"],
+                role=AdvertiserRole.ADMIN,
+                partner=partner,
+                advertiser=advertiser,
+                invited_by=person,
+            )
+            _mail_after_commit(request, made, token)
+            return redirect("events:partner_home", partner.pk)
+    context = {"partner": partner, "form": form}
+    return render(request, "tenants/invite_advertiser.html", context, status=422 if form.is_bound else 200)
+
+
+@require_POST
+@scoped
+def resend_invitation(request: HttpRequest, invitation_id: int) -> HttpResponse:
+    """Mail a fresh link; the old one stops working."""
+    found = get_invitation_for(signed_in(request), invitation_id)
+    try:
+        token = services.renew_invitation(invitation=found)
+    except services.InvitationUnusable as reason:
+        messages.error(request, str(reason))
+    else:
+        _mail_after_commit(request, found, token)
+    return _people_page(found)
+
+
+@require_POST
+@scoped
+def revoke_invitation(request: HttpRequest, invitation_id: int) -> HttpResponse:
+    """Withdraw an invitation."""
+    found = get_invitation_for(signed_in(request), invitation_id)
+    if services.revoke_invitation(invitation=found):
+        messages.success(request, f"The invitation of {found.email} was withdrawn.")
+    return _people_page(found)
+
+
+def _people_page(found: Invitation) -> HttpResponse:
+    if found.advertiser_id:
+        return redirect("tenants:advertiser_people", found.advertiser_id)
+    return redirect("tenants:partner_people", found.partner_id)
+
+
+# People.
+
+
+@require_http_methods(["GET", "POST"])
+@scoped
+def partner_people_page(request: HttpRequest, partner_id: int) -> HttpResponse:
+    """The partner's people; a POST invites one."""
+    person = signed_in(request)
+    act = Act.MANAGE_PEOPLE if request.method == "POST" else Act.SEE
+    partner = get_partner_for(person, partner_id, act)
+    request.tenant = partner  # type: ignore[attr-defined]  # read by tenants.context
+    form = InviteToPartnerForm(request.POST or None)
+    if request.method == "POST" and form.is_valid():
+        made, token = services.invite_person(
+            email=form.cleaned_data["email"],
+            role=PartnerRole(form.cleaned_data["role"]),
+            partner=partner,
+            invited_by=person,
+        )
+        _mail_after_commit(request, made, token)
+        return redirect("tenants:partner_people", partner.pk)
+    context = {
+        "partner": partner,
+        "people": partner_people(partner),
+        "roles": PARTNER_ROLES,
+        "form": form,
+        "may_manage": any(may(role, Act.MANAGE_PEOPLE) for role in partner_roles(person, partner.pk)),
+        "now": timezone.now(),
+    }
+    return render(request, "tenants/partner_people.html", context, status=422 if form.is_bound else 200)
+
+
+@require_http_methods(["GET", "POST"])
+@scoped
+def advertiser_people_page(request: HttpRequest, advertiser_id: int) -> HttpResponse:
+    """The advertiser's people; a POST invites one."""
+    person = signed_in(request)
+    advertiser = get_advertiser_for(person, advertiser_id)
+    if request.method == "POST":
+        require_inviter(person, advertiser)
+    request.tenant = advertiser  # type: ignore[attr-defined]  # read by tenants.context
+    form = InviteToAdvertiserForm(request.POST or None)
+    if request.method == "POST" and form.is_valid():
+        made, token = services.invite_person(
+            email=form.cleaned_data["email"],
+            role=AdvertiserRole(form.cleaned_data["role"]),
+            partner=advertiser.partner,
+            advertiser=advertiser,
+            invited_by=person,
+        )
+        _mail_after_commit(request, made, token)
+        return redirect("tenants:advertiser_people", advertiser.pk)
+    roles = advertiser_roles(person, advertiser)
+    context = {
+        "advertiser": advertiser,
+        "people": advertiser_people(advertiser),
+        "roles": ADVERTISER_ROLES,
+        "form": form,
+        "may_manage": any(may(role, Act.MANAGE_PEOPLE) or may(role, Act.MANAGE_ADVERTISERS) for role in roles),
+        "now": timezone.now(),
+    }
+    return render(request, "tenants/advertiser_people.html", context, status=422 if form.is_bound else 200)
+
+
+@require_POST
+@scoped
+def change_partner_member(request: HttpRequest, membership_id: int) -> HttpResponse:
+    """Give a member of the partner another role, or remove it (`remove` in the form)."""
+    membership = get_partner_member_for(signed_in(request), membership_id)
+    form = PartnerRoleForm(request.POST)
+    try:
+        if "remove" in request.POST:
+            services.remove_partner_member(membership=membership)
+            messages.success(request, f"{membership.person} no longer has a role here.")
+        elif form.is_valid():
+            services.change_partner_role(membership=membership, role=PartnerRole(form.cleaned_data["role"]))
+            messages.success(request, f"{membership.person} has a new role.")
+        else:
+            messages.error(request, "Choose one of the roles.")
+    except services.LastOwner as reason:
+        messages.error(request, str(reason))
+    return redirect("tenants:partner_people", membership.partner_id)
+
+
+@require_POST
+@scoped
+def change_advertiser_member(request: HttpRequest, membership_id: int) -> HttpResponse:
+    """Give a member of the advertiser another role, or remove it (`remove` in the form)."""
+    membership = get_advertiser_member_for(signed_in(request), membership_id)
+    form = AdvertiserRoleForm(request.POST)
+    try:
+        if "remove" in request.POST:
+            services.remove_advertiser_member(membership=membership)
+            messages.success(request, f"{membership.person} no longer has a role here.")
+        elif form.is_valid():
+            services.change_advertiser_role(
+                membership=membership, role=AdvertiserRole(form.cleaned_data["role"])
+            )
+            messages.success(request, f"{membership.person} has a new role.")
+        else:
+            messages.error(request, "Choose one of the roles.")
+    except services.LastOwner as reason:
+        messages.error(request, str(reason))
+    return redirect("tenants:advertiser_people", membership.advertiser_id)
