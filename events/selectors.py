@@ -10,13 +10,17 @@ from enum import StrEnum
 import orjson
 from django.db.models import Count, F, Min, OuterRef, Q, Subquery, Sum
 from django.db.models.functions import Coalesce
+from django.utils import timezone
 
-from events.health import RANK, Facts, Health, Verdict, judge
+from events.health import RANK, WORDS, Facts, Health, Verdict, judge
 from events.models import Attempt, Delivery, Event, HourlyCount, IngestToken, PixelLog, Rejection
 from events.notices import describe
 from onboarding.models import ConnectionTest, Credential, Pixel
 from onboarding.selectors import credentials_in_use, latest_tests
+from partnerhub.lib.charts import Bars, bars
+from partnerhub.lib.graph.remedies import Explanation, explain
 from tenants.models import Advertiser, Partner
+from tenants.selectors import open_advertiser_invitations
 
 # Deliveries whose events have not reached their end.
 OPEN_STATES = (Delivery.State.WAITING, Delivery.State.CLAIMED, Delivery.State.SENDING, Delivery.State.DOUBT)
@@ -29,6 +33,10 @@ class Hour:
 
     start: datetime
     taken: int
+
+
+def _labelled(hours: Sequence[Hour]) -> list[tuple[str, int]]:
+    return [(f"{timezone.localtime(hour.start):%H:%M}", hour.taken) for hour in hours]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +56,11 @@ class PixelOverview:
     def taken_today(self) -> int:
         """Events of the last 24 hours."""
         return sum(hour.taken for hour in self.hours)
+
+    @property
+    def chart(self) -> Bars:
+        """The last 24 hours, drawn."""
+        return bars(_labelled(self.hours))
 
 
 def overviews(pixels: Sequence[Pixel], *, now: datetime) -> list[PixelOverview]:
@@ -320,9 +333,26 @@ def ingest_tokens(pixel: Pixel) -> list[IngestToken]:
     return list(IngestToken.objects.filter(pixel=pixel).order_by(F("revoked_at").asc(nulls_first=True), "pk"))
 
 
-def recent_rejections(pixel: Pixel, *, count: int = 5) -> list[Rejection]:
-    """The newest rejections of the pixel."""
-    return list(Rejection.objects.filter(pixel=pixel).order_by("-pk")[:count])
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A rejection with the words for it."""
+
+    rejection: Rejection
+
+    @property
+    def explanation(self) -> Explanation:
+        """What happened, who must act, what to do."""
+        return explain_rejection(self.rejection)
+
+
+def explain_rejection(rejection: Rejection) -> Explanation:
+    """The words for why one event will not be accepted."""
+    return explain(rejection.reason, rejection.code, rejection.subcode)
+
+
+def recent_failures(pixel: Pixel, *, count: int = 5) -> list[Failure]:
+    """The newest rejections of the pixel, in words."""
+    return [Failure(rejection) for rejection in Rejection.objects.filter(pixel=pixel).order_by("-pk")[:count]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -331,6 +361,7 @@ class FleetRow:
 
     advertiser: Advertiser
     pixels: list[PixelOverview]
+    is_invited: bool = False
 
     @property
     def worst(self) -> PixelOverview | None:
@@ -359,6 +390,11 @@ class FleetRow:
         series = [overview.hours for overview in self.pixels]
         return [Hour(column[0].start, sum(hour.taken for hour in column)) for column in zip(*series, strict=True)]
 
+    @property
+    def chart(self) -> Bars:
+        """The last 24 hours of all its pixels, small."""
+        return bars(_labelled(self.hours), width=144, height=32, axis=False)
+
 
 def fleet(partner: Partner, *, now: datetime) -> list[FleetRow]:
     """The partner's advertisers, those that hurt first. For up to some hundreds of advertisers."""
@@ -367,5 +403,23 @@ def fleet(partner: Partner, *, now: datetime) -> list[FleetRow]:
     by_advertiser: dict[int, list[PixelOverview]] = {}
     for overview in overviews(pixels, now=now):
         by_advertiser.setdefault(overview.pixel.advertiser_id, []).append(overview)
-    rows = [FleetRow(advertiser, by_advertiser.get(advertiser.pk, [])) for advertiser in advertisers]
+    invited = {invitation.advertiser_id for invitation in open_advertiser_invitations(partner, now)}
+    rows = [
+        FleetRow(advertiser, by_advertiser.get(advertiser.pk, []), advertiser.pk in invited)
+        for advertiser in advertisers
+    ]
     return sorted(rows, key=lambda row: row.rank)
+
+
+@dataclass(frozen=True, slots=True)
+class StateCount:
+    """How many pixels of a fleet are in a state."""
+
+    word: str
+    pixels: int
+
+
+def count_states(rows: Sequence[FleetRow]) -> list[StateCount]:
+    """The states that occur in the fleet, worst first."""
+    states = [overview.verdict.state for row in rows for overview in row.pixels]
+    return [StateCount(WORDS[state], states.count(state)) for state in Health if state in states]

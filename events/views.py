@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.conf import settings
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import redirect, render
+from django.shortcuts import redirect
 from django.utils import timezone
 from django.views.decorators.http import require_GET, require_POST
 
@@ -15,35 +15,53 @@ from events.forms import IngestTokenForm
 from onboarding.access import get_pixel_for
 from onboarding.forms import ConnectionTestForm
 from onboarding.models import Pixel
-from tenants.access import get_advertiser_for, get_partner_for
-from tenants.roles import Act
-from tenants.scoped import scoped, signed_in
+from tenants.access import advertiser_roles, get_advertiser_for, get_partner_for, partner_roles
+from tenants.roles import Act, may_any
+from tenants.scoped import scoped, show, signed_in
+from tenants.selectors import open_advertiser_invitations
 
 
 @require_GET
 @scoped
 def partner_home(request: HttpRequest, partner_id: int) -> HttpResponse:
     """The partner's fleet: who hurts comes first."""
-    partner = get_partner_for(signed_in(request), partner_id)
-    fleet = selectors.fleet(partner, now=timezone.now())
-    return render(request, "events/partner_home.html", {"partner": partner, "fleet": fleet})
+    person = signed_in(request)
+    partner = get_partner_for(person, partner_id)
+    now = timezone.now()
+    fleet = selectors.fleet(partner, now=now)
+    context = {
+        "partner": partner,
+        "fleet": fleet,
+        "states": selectors.count_states(fleet),
+        "taken": sum(row.taken_today for row in fleet),
+        "waiting": sum(row.waiting for row in fleet),
+        "invitations": open_advertiser_invitations(partner, now),
+        "may_invite": may_any(partner_roles(person, partner.pk), Act.MANAGE_ADVERTISERS),
+    }
+    return show(request, partner, "events/partner_home.html", context)
 
 
 @require_GET
 @scoped
 def advertiser_home(request: HttpRequest, advertiser_id: int) -> HttpResponse:
     """The advertiser's pixels."""
-    advertiser = get_advertiser_for(signed_in(request), advertiser_id)
+    person = signed_in(request)
+    advertiser = get_advertiser_for(person, advertiser_id)
     pixels = list(Pixel.objects.filter(advertiser=advertiser).order_by("pk"))
-    found = selectors.overviews(pixels, now=timezone.now())
-    return render(request, "events/advertiser_home.html", {"advertiser": advertiser, "overviews": found})
+    context = {
+        "advertiser": advertiser,
+        "overviews": selectors.overviews(pixels, now=timezone.now()),
+        "may_connect": may_any(advertiser_roles(person, advertiser), Act.CONNECT),
+    }
+    return show(request, advertiser, "events/advertiser_home.html", context)
 
 
 @require_GET
 @scoped
 def pixel(request: HttpRequest, pixel_id: int) -> HttpResponse:
     """One pixel: its state, test, ingest tokens, and latest events."""
-    return render(request, "events/pixel.html", _pixel_context(get_pixel_for(signed_in(request), pixel_id)))
+    found = get_pixel_for(signed_in(request), pixel_id)
+    return show(request, found.advertiser, "events/pixel.html", _pixel_context(request, found))
 
 
 @require_GET
@@ -55,7 +73,7 @@ def log(request: HttpRequest, pixel_id: int) -> HttpResponse:
     page = selectors.event_page(found, before=int(before) if before.isdecimal() and len(before) < 19 else None)
     context = {"pixel": found, "advertiser": found.advertiser, "page": page, "is_newest": not before}
     template = "events/_rows.html" if request.htmx else "events/log.html"  # type: ignore[attr-defined]  # django-htmx
-    return render(request, template, context)
+    return show(request, found.advertiser, template, context)
 
 
 @require_GET
@@ -63,8 +81,14 @@ def log(request: HttpRequest, pixel_id: int) -> HttpResponse:
 def detail(request: HttpRequest, pixel_id: int, log_offset: int) -> HttpResponse:
     """What happened to one event."""
     found, event = get_event_for(signed_in(request), pixel_id, log_offset)
-    context = {"pixel": found, "advertiser": found.advertiser, "event": event}
-    return render(request, "events/detail.html", context)
+    rejection = event.row.rejection
+    context = {
+        "pixel": found,
+        "advertiser": found.advertiser,
+        "event": event,
+        "explanation": selectors.explain_rejection(rejection) if rejection else None,
+    }
+    return show(request, found.advertiser, "events/detail.html", context)
 
 
 @require_POST
@@ -75,7 +99,8 @@ def issue_ingest_token(request: HttpRequest, pixel_id: int) -> HttpResponse:
     found = get_pixel_for(person, pixel_id, Act.CONNECT)
     form = IngestTokenForm(request.POST)
     if not form.is_valid():
-        return render(request, "events/pixel.html", _pixel_context(found, token_form=form), status=422)
+        context = _pixel_context(request, found, token_form=form)
+        return show(request, found.advertiser, "events/pixel.html", context, status=422)
     token, text = services.issue_ingest_token(pixel=found, name=form.cleaned_data["name"], created_by=person)
     context = {
         "pixel": found,
@@ -85,7 +110,7 @@ def issue_ingest_token(request: HttpRequest, pixel_id: int) -> HttpResponse:
         "door": settings.CONFIG.collector_url,
         "version": settings.CONFIG.graph_api_version,
     }
-    response = render(request, "events/ingest_token.html", context)
+    response = show(request, found.advertiser, "events/ingest_token.html", context)
     response["Cache-Control"] = "no-store"
     return response
 
@@ -100,14 +125,19 @@ def revoke_ingest_token(request: HttpRequest, token_id: int) -> HttpResponse:
     return redirect("events:pixel", token.pixel_id)
 
 
-def _pixel_context(found: Pixel, token_form: IngestTokenForm | None = None) -> dict[str, object]:
+def _pixel_context(
+    request: HttpRequest, found: Pixel, token_form: IngestTokenForm | None = None
+) -> dict[str, object]:
     [overview] = selectors.overviews([found], now=timezone.now())
+    roles = advertiser_roles(signed_in(request), found.advertiser)
     return {
+        "may_connect": may_any(roles, Act.CONNECT),
+        "may_test": may_any(roles, Act.TEST),
         "pixel": found,
         "advertiser": found.advertiser,
         "overview": overview,
         "page": selectors.event_page(found, size=10),
-        "rejections": selectors.recent_rejections(found),
+        "rejections": selectors.recent_failures(found),
         "tokens": selectors.ingest_tokens(found),
         "token_form": token_form or IngestTokenForm(),
         "test_form": ConnectionTestForm(),

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
+
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import redirect, render
+from django.shortcuts import redirect
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from onboarding import services
@@ -14,7 +16,7 @@ from onboarding.models import ConnectionTest, Pixel
 from partnerhub.lib.graph.remedies import explain
 from tenants.access import get_advertiser_for
 from tenants.roles import Act
-from tenants.scoped import scoped, signed_in
+from tenants.scoped import scoped, show, signed_in
 
 
 @require_http_methods(["GET", "POST"])
@@ -37,7 +39,7 @@ def add_pixel(request: HttpRequest, advertiser_id: int) -> HttpResponse:
             return redirect("onboarding:test", test.pk)
     status = 422 if form.is_bound else 200
     context = {"advertiser": advertiser, "form": form}
-    return render(request, "onboarding/add_pixel.html", context, status=status)
+    return show(request, advertiser, "onboarding/add_pixel.html", context, status)
 
 
 @require_http_methods(["GET", "POST"])
@@ -54,7 +56,7 @@ def paste_token(request: HttpRequest, pixel_id: int) -> HttpResponse:
         return _start_test(request, pixel)
     status = 422 if form.is_bound else 200
     context = {"pixel": pixel, "advertiser": pixel.advertiser, "form": form}
-    return render(request, "onboarding/paste_token.html", context, status=status)
+    return show(request, pixel.advertiser, "onboarding/paste_token.html", context, status)
 
 
 @require_POST
@@ -76,7 +78,7 @@ def test(request: HttpRequest, test_id: int) -> HttpResponse:
     """A connection test: its progress, then its outcome. htmx asks again for the part that changes."""
     found = get_connection_test_for(signed_in(request), test_id)
     template = "onboarding/_test.html" if request.htmx else "onboarding/test.html"  # type: ignore[attr-defined]  # django-htmx
-    return render(request, template, _test_context(found))
+    return show(request, found.pixel.advertiser, template, _test_context(found))
 
 
 test.__test__ = False  # type: ignore[attr-defined]  # pytest would take it for a test of its own
@@ -103,5 +105,10 @@ def _test_context(found: ConnectionTest) -> dict[str, object]:
         "pixel": found.pixel,
         "advertiser": found.pixel.advertiser,
         "explanation": explain(found.failure_class, found.code, found.subcode) if failed else None,
-        "form": ConnectionTestForm(),
+        "request_text": _pretty(found.request),
+        "answer_text": _pretty(found.answer) if found.answer else "No answer of Meta's came back.",
     }
+
+
+def _pretty(value: object) -> str:
+    return json.dumps(value, indent=2, ensure_ascii=False)

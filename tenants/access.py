@@ -9,16 +9,16 @@ from django.core.exceptions import PermissionDenied
 from django.http import Http404
 
 from tenants.models import Advertiser, AdvertiserMembership, Invitation, Partner, PartnerMembership, Person
-from tenants.roles import Act, AdvertiserRole, PartnerRole, Role, may
+from tenants.roles import Act, AdvertiserRole, PartnerRole, Role, may_any
 
 REFUSED = "Your role does not let you do this. Ask an owner or admin of {tenant}."
 
 
 def require(roles: set[Role], act: Act, *, tenant: object) -> None:
     """Raise Http404 for a person with no role, PermissionDenied where none of the roles may do the act."""
-    if not any(may(role, Act.SEE) for role in roles):
+    if not may_any(roles, Act.SEE):
         raise Http404
-    if not any(may(role, act) for role in roles):
+    if not may_any(roles, act):
         raise PermissionDenied(REFUSED.format(tenant=tenant))
 
 
@@ -71,7 +71,7 @@ def get_invitation_for(person: Person, invitation_id: int) -> Invitation:
 def require_inviter(person: Person, advertiser: Advertiser) -> None:
     """Raise unless the person may invite to this advertiser: its admins, and the partner's managers."""
     roles = advertiser_roles(person, advertiser)
-    act = Act.MANAGE_ADVERTISERS if any(may(role, Act.MANAGE_ADVERTISERS) for role in roles) else Act.MANAGE_PEOPLE
+    act = Act.MANAGE_ADVERTISERS if may_any(roles, Act.MANAGE_ADVERTISERS) else Act.MANAGE_PEOPLE
     require(roles, act, tenant=advertiser)
 
 

@@ -5,6 +5,7 @@ A role is held at a partner or at an advertiser. A partner's role reaches all of
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from enum import StrEnum
 
 
@@ -47,3 +48,8 @@ ACTS: dict[Role, frozenset[Act]] = {
 def may(role: Role, act: Act) -> bool:
     """Whether the table lets the role do the act."""
     return act in ACTS[role]
+
+
+def may_any(roles: Collection[Role], act: Act) -> bool:
+    """Whether one of the roles may do the act."""
+    return any(may(role, act) for role in roles)

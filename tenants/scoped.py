@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
 
 from partnerhub.lib.db import tenant_scope
-from tenants.models import Person
+from tenants.models import Advertiser, Partner, Person
 
 View = Callable[..., HttpResponse]
 
@@ -35,3 +36,15 @@ def scoped(view: View) -> View:
             return view(request, *args, **kwargs)
 
     return run
+
+
+def show(
+    request: HttpRequest,
+    tenant: Partner | Advertiser,
+    template: str,
+    context: Mapping[str, object],
+    status: int = 200,
+) -> HttpResponse:
+    """A page of the tenant, whose name and pages the masthead then shows."""
+    request.tenant = tenant  # type: ignore[attr-defined]  # read by tenants.context
+    return render(request, template, dict(context), status=status)

@@ -7,6 +7,7 @@ from django.contrib import messages
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.urls import NoReverseMatch
 from django.utils import timezone
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
@@ -34,17 +35,34 @@ from tenants.forms import (
 )
 from tenants.mail import send_invitation
 from tenants.models import Invitation, Person
-from tenants.roles import Act, AdvertiserRole, PartnerRole, may
-from tenants.scoped import scoped, signed_in
+from tenants.roles import Act, AdvertiserRole, PartnerRole, may_any
+from tenants.scoped import scoped, show, signed_in
 from tenants.selectors import advertiser_people, partner_people, tenants_of
 from tenants.tokens import hash_token
 
 
+# The browser remembers the invitation that it opened, so that signing up leads back to it. The server does not: it
+# keeps only the token's hash.
+INVITATION_COOKIE = "invitation"
+# A sign-up with its mail takes minutes.
+INVITATION_COOKIE_SECONDS = 3_600
+
+
 @require_GET
 def home(request: HttpRequest) -> HttpResponse:
-    """To the person's tenant; a choice where there are several; what this is, for who has not signed in."""
+    """To the person's tenant; a choice where there are several; what this is, for who has not signed in.
+
+    An invitation that was opened before signing in comes first.
+    """
     if not isinstance(request.user, Person):
         return render(request, "tenants/landing.html")
+    if token := request.COOKIES.get(INVITATION_COOKIE):
+        try:
+            response = redirect("tenants:invitation", token)
+        except NoReverseMatch:
+            response = redirect("home")
+        response.delete_cookie(INVITATION_COOKIE)
+        return response
     with tenant_scope(person_id=request.user.pk):
         tenants = tenants_of(request.user)
     if tenants.count != 1:
@@ -85,7 +103,17 @@ def invitation(request: HttpRequest, token: str) -> HttpResponse:
             if found.advertiser_id:
                 return redirect("events:advertiser_home", found.advertiser_id)
             return redirect("events:partner_home", found.partner_id)
-        return _private(render(request, "tenants/invitation.html", context))
+        response = _private(render(request, "tenants/invitation.html", context))
+        if person is None and context["state"] == "open":
+            response.set_cookie(
+                INVITATION_COOKIE,
+                token,
+                max_age=INVITATION_COOKIE_SECONDS,
+                httponly=True,
+                samesite="Lax",
+                secure=request.is_secure(),
+            )
+        return response
 
 
 def _invitation_context(found: Invitation, person: Person | None, path: str) -> dict[str, object]:
@@ -130,7 +158,6 @@ def invite_advertiser(request: HttpRequest, partner_id: int) -> HttpResponse:
     """Make an advertiser, and invite its first admin."""
     person = signed_in(request)
     partner = get_partner_for(person, partner_id, Act.MANAGE_ADVERTISERS)
-    request.tenant = partner  # type: ignore[attr-defined]  # read by tenants.context
     form = InviteAdvertiserForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
         data = form.cleaned_data
@@ -151,7 +178,7 @@ def invite_advertiser(request: HttpRequest, partner_id: int) -> HttpResponse:
             _mail_after_commit(request, made, token)
             return redirect("events:partner_home", partner.pk)
     context = {"partner": partner, "form": form}
-    return render(request, "tenants/invite_advertiser.html", context, status=422 if form.is_bound else 200)
+    return show(request, partner, "tenants/invite_advertiser.html", context, 422 if form.is_bound else 200)
 
 
 @require_POST
@@ -194,7 +221,6 @@ def partner_people_page(request: HttpRequest, partner_id: int) -> HttpResponse:
     person = signed_in(request)
     act = Act.MANAGE_PEOPLE if request.method == "POST" else Act.SEE
     partner = get_partner_for(person, partner_id, act)
-    request.tenant = partner  # type: ignore[attr-defined]  # read by tenants.context
     form = InviteToPartnerForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
         made, token = services.invite_person(
@@ -210,10 +236,10 @@ def partner_people_page(request: HttpRequest, partner_id: int) -> HttpResponse:
         "people": partner_people(partner),
         "roles": PARTNER_ROLES,
         "form": form,
-        "may_manage": any(may(role, Act.MANAGE_PEOPLE) for role in partner_roles(person, partner.pk)),
+        "may_manage": may_any(partner_roles(person, partner.pk), Act.MANAGE_PEOPLE),
         "now": timezone.now(),
     }
-    return render(request, "tenants/partner_people.html", context, status=422 if form.is_bound else 200)
+    return show(request, partner, "tenants/partner_people.html", context, 422 if form.is_bound else 200)
 
 
 @require_http_methods(["GET", "POST"])
@@ -224,7 +250,6 @@ def advertiser_people_page(request: HttpRequest, advertiser_id: int) -> HttpResp
     advertiser = get_advertiser_for(person, advertiser_id)
     if request.method == "POST":
         require_inviter(person, advertiser)
-    request.tenant = advertiser  # type: ignore[attr-defined]  # read by tenants.context
     form = InviteToAdvertiserForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
         made, token = services.invite_person(
@@ -242,10 +267,10 @@ def advertiser_people_page(request: HttpRequest, advertiser_id: int) -> HttpResp
         "people": advertiser_people(advertiser),
         "roles": ADVERTISER_ROLES,
         "form": form,
-        "may_manage": any(may(role, Act.MANAGE_PEOPLE) or may(role, Act.MANAGE_ADVERTISERS) for role in roles),
+        "may_manage": may_any(roles, Act.MANAGE_PEOPLE) or may_any(roles, Act.MANAGE_ADVERTISERS),
         "now": timezone.now(),
     }
-    return render(request, "tenants/advertiser_people.html", context, status=422 if form.is_bound else 200)
+    return show(request, advertiser, "tenants/advertiser_people.html", context, 422 if form.is_bound else 200)
 
 
 @require_POST

@@ -233,6 +233,12 @@ _BY_CLASS: dict[str, Explanation] = {
             "If it happens again, send Meta's support the trace ID below.",
         ),
     ),
+    "clash": Explanation(
+        "Another event came with the same event_id",
+        "An event of this name and event_id was taken in before, with other content. This one is kept and not sent.",
+        Actor.ADVERTISER,
+        ("Give every event an event_id of its own.",),
+    ),
     "sealed": Explanation(
         "The stored token cannot be opened",
         "We keep tokens encrypted, and this one does not open with our keys. Nothing was sent.",
