@@ -70,18 +70,20 @@ class Link:
         if loop.time() < self._not_before:
             raise psycopg.OperationalError("the database was away a moment ago")
         try:
-            connection = await psycopg.AsyncConnection.connect(self._conninfo, autocommit=True)
+            self._connection = connection = await psycopg.AsyncConnection.connect(
+                self._conninfo, autocommit=True
+            )
+            connection.adapters.register_dumper(Bigints, BigintsDumper)
+            connection.adapters.register_dumper(Uuids, UuidsDumper)
             with self.limit(connection):
-                connection.adapters.register_dumper(Bigints, BigintsDumper)
-                connection.adapters.register_dumper(Uuids, UuidsDumper)
                 await connection.execute(_SESSION)
         except psycopg.Error:
+            await self.drop()
             pause = BACK_OFF_SECONDS[min(self._failures, len(BACK_OFF_SECONDS) - 1)]
             self._not_before = loop.time() + pause * random.uniform(0.5, 1.0)  # noqa: S311 - jitter
             self._failures += 1
             raise
         self._failures = 0
-        self._connection = connection
         return connection
 
     @property

@@ -205,8 +205,7 @@ class Writer:
                 log.warning("commit failed", batches=len(entries), error=type(error).__name__)
                 await self._link.drop()
                 if not trail.commit_sent:
-                    if turn > 0:
-                        return
+                    await asyncio.sleep(self._link.seconds_to_wait)
                 elif (committed := await self._look_up(trail, entries)) is None:
                     return
                 elif committed and trail.plan is not None:

@@ -225,7 +225,7 @@ def test_the_trace_id_is_new_each_time(client_of: Client) -> None:
     assert len({error_of(answer)["fbtrace_id"] for answer in answers}) == 3
 
 
-BAD_EVENTS = {
+BAD_EVENTS: dict[str, tuple[dict[str, Any], str, int | None]] = {
     "eight days old": ({"event_time": int(time.time()) - 8 * 86_400}, "event_time", 2_804_003),
     "in the future": ({"event_time": int(time.time()) + 3600}, "event_time", 2_804_004),
     "in milliseconds": ({"event_time": int(time.time() * 1000)}, "event_time", 2_804_004),
