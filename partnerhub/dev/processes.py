@@ -79,6 +79,8 @@ def process_specs(ports: Ports, env: dict[str, str]) -> list[ProcessSpec]:
             (
                 *("-m", "gunicorn", "partnerhub.wsgi", "--bind", f"{HOST}:{ports['web']}"),
                 *("--worker-class", "gthread", "--workers", "1", "--threads", str(WEB_THREADS)),
+                # It would lie in the home folder, the same one for every checkout.
+                "--no-control-socket",
             ),
             ready_url=f"{ports.url('web')}/healthz",
         ),
