@@ -18,16 +18,16 @@ from typing import Final
 
 import uvicorn
 import uvloop
-from partnerhub.lib.hints import send_hint
 
 from events.collector.app import Door
-from events.collector.body import Room
+from events.collector.body import Bodies
 from events.collector.hints import Hints
 from events.collector.link import Link
 from events.collector.protocol import DoorProtocol
 from events.collector.tokens import Tokens
 from events.collector.writer import Writer
 from partnerhub.lib.config import ConfigurationError, config
+from partnerhub.lib.hints import send_hint
 from partnerhub.lib.logs import configure_logging
 
 # Longer than load balancers keep an idle connection (60 s), or they would send into one that we just closed.
@@ -53,6 +53,7 @@ async def serve(listener: socket.socket) -> None:
     url = settings.database_url_door.get_secret_value()
     hints = Hints(send_hint)
     hints.start()
+    bodies = Bodies(size=settings.collector_queue_bytes, seconds=settings.collector_read_seconds)
     door = Door(
         tokens=Tokens(Link(url)),
         writer=Writer(
@@ -61,8 +62,7 @@ async def serve(listener: socket.socket) -> None:
             queue_events=settings.collector_queue_events,
             on_woken=hints.wake,
         ),
-        room=Room(settings.collector_queue_bytes),
-        read_seconds=settings.collector_read_seconds,
+        bodies=bodies,
         answer_seconds=settings.collector_answer_seconds,
     )
     server = _Server(
@@ -82,6 +82,7 @@ async def serve(listener: socket.socket) -> None:
 
     def stop() -> None:
         server.should_exit = True
+        bodies.hurry()
 
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop)
@@ -103,9 +104,16 @@ def main() -> int:
         sys.stderr.write(f"{error}\n")
         return 2
     configure_logging(level=settings.log_level, style=settings.log_format)
-    # A family that the host has: 0.0.0.0 and names as well as ::.
-    family, _, _, _, address = socket.getaddrinfo(arguments.host, arguments.port, type=socket.SOCK_STREAM)[0]
-    with socket.create_server(address[:2], family=family, backlog=BACKLOG) as listener:
+    try:
+        # A family that the host has: 0.0.0.0 and names as well as ::.
+        family, _, _, _, address = socket.getaddrinfo(
+            arguments.host, arguments.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        listener = socket.create_server(address[:2], family=family, backlog=BACKLOG)
+    except OSError as error:
+        sys.stderr.write(f"The collector cannot listen: {error.strerror}.\n")
+        return 1
+    with listener:
         sys.stdout.write(json.dumps({"http": listener.getsockname()[1]}) + "\n")
         sys.stdout.flush()
         uvloop.run(serve(listener))

@@ -13,7 +13,6 @@ import secrets
 import time
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from functools import partial
 from http import HTTPStatus
 from typing import Any, Final, NamedTuple, ParamSpec, TypeVar
@@ -21,7 +20,7 @@ from typing import Any, Final, NamedTuple, ParamSpec, TypeVar
 import structlog
 
 from events import refusals
-from events.collector.body import BODY_BYTES, ClientGone, Receive, Room, read_body
+from events.collector.body import BODY_BYTES, LINGER_BYTES, Bodies, Body, ClientGone, Receive
 from events.collector.plan import Batch
 from events.collector.tokens import DatabaseAway, Tokens
 from events.collector.trace import without_text
@@ -45,11 +44,6 @@ INLINE_BYTES: Final = 64 * 1024
 # One more than the core that the loop leaves over finds nothing to run on.
 THREADS: Final = 2
 
-# What a refused client may still send before the connection is closed: closing at once would reset it, and
-# the client would see that instead of our answer.
-LINGER_BYTES: Final = 4 * BODY_BYTES
-LINGER_SECONDS: Final = 2.0
-
 RETRY_SECONDS: Final = 2
 
 
@@ -59,27 +53,23 @@ class Answer(NamedTuple):
     status: int
     body: bytes
     headers: tuple[tuple[bytes, bytes], ...] = ()
-    # Whether bytes of the request may still come that nobody will read.
-    unread: bool = False
 
 
 class Door:
-    """The ASGI app. `start` and `close` go with its life, and are called by its lifespan."""
+    """The ASGI app. Its lifespan starts and closes the writer."""
 
     def __init__(
         self,
         *,
         tokens: Tokens,
         writer: Writer,
-        room: Room,
-        read_seconds: float,
+        bodies: Bodies,
         answer_seconds: float,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._tokens = tokens
         self._writer = writer
-        self._room = room
-        self._read_seconds = read_seconds
+        self._bodies = bodies
         self._answer_seconds = answer_seconds
         self._clock = clock
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="bodies")
@@ -90,16 +80,17 @@ class Door:
             await self._live(receive, send)
             return
         fbtrace_id = new_trace_id()
-        try:
-            answer = await self._answer(scope, receive, fbtrace_id)
-        except Refusal as refusal:
-            answer = _refused(refusal, fbtrace_id)
-        except ClientGone:
-            return
-        except Exception as error:  # noqa: BLE001 - whatever it is, the client may repeat its request
-            log.error("door failed", **without_text(error))
-            answer = _refused(refusals.unavailable(), fbtrace_id)
-        await _respond(answer, receive, send)
+        with self._bodies.open(receive) as body:
+            try:
+                answer = await self._answer(scope, body, fbtrace_id)
+            except ClientGone:
+                return
+            except Refusal as refusal:
+                answer = _refused(refusal, fbtrace_id)
+            except Exception as error:  # noqa: BLE001 - whatever it is, the client may repeat its request
+                log.error("door failed", **without_text(error))
+                answer = _refused(refusals.unavailable(), fbtrace_id)
+            await _respond(answer, body, send)
 
     async def _live(self, receive: Receive, send: Send) -> None:
         while (message := await receive())["type"] != "lifespan.shutdown":
@@ -111,10 +102,14 @@ class Door:
         self._threads.shutdown(wait=False, cancel_futures=True)
         await send({"type": "lifespan.shutdown.complete"})
 
-    async def _answer(self, scope: Scope, receive: Receive, fbtrace_id: str) -> Answer:
+    async def _answer(self, scope: Scope, body: Body, fbtrace_id: str) -> Answer:
         path: str = scope["path"]
         if (match := _PATH.fullmatch(path)) is not None:
-            return await self._take_in(match[1], match[2], scope, receive, fbtrace_id)
+            events = await self._take_in(match[1], match[2], scope, body)
+            return Answer(
+                200, b'{"events_received":%d,"messages":[],"fbtrace_id":"%b"}' % (events, fbtrace_id.encode())
+            )
+        await body.read_over(INLINE_BYTES)
         if path == "/healthz":
             return _plain(200, b"alive\n")
         if path == "/readyz":
@@ -122,28 +117,27 @@ class Door:
             return _plain(200, b"ready\n") if ready else _plain(503, b"not ready\n")
         raise refusals.unknown_path()
 
-    async def _take_in(
-        self, version: str, meta_id: str, scope: Scope, receive: Receive, fbtrace_id: str
-    ) -> Answer:
+    async def _take_in(self, version: str, meta_id: str, scope: Scope, body: Body) -> int:
+        """How many events were taken in and committed. Raises a refusal, early where it can."""
         headers = _Headers(scope["headers"])
-        with self._room.hold() as hold:
-            try:
-                if scope["method"] != "POST":
-                    raise refusals.wrong_method()
-                if f"v{version}.0" not in limits.VERSIONS:
-                    raise refusals.unknown_version()
-                if headers.length is not None and headers.length > BODY_BYTES:
-                    raise refusals.body_too_large()
-                if not self._writer.is_taking:
-                    raise refusals.unavailable()
-                hold.grow_to(headers.length or 0)
-            except Refusal as refusal:
-                return await self._refuse_unread(refusal, headers, receive, fbtrace_id)
-            body = await read_body(receive, hold, encoding=headers.encoding, seconds=self._read_seconds)
-            events = await self._store(meta_id, body, headers, scope["query_string"])
-        return Answer(
-            200, b'{"events_received":%d,"messages":[],"fbtrace_id":"%b"}' % (events, fbtrace_id.encode())
-        )
+        try:
+            if scope["method"] != "POST":
+                raise refusals.wrong_method()
+            if f"v{version}.0" not in limits.VERSIONS:
+                raise refusals.unknown_version()
+            if headers.length is not None and headers.length > BODY_BYTES:
+                raise refusals.body_too_large()
+            if not self._writer.is_taking:
+                raise refusals.unavailable()
+            body.hold(headers.length or 0)
+        except Refusal:
+            if headers.length is not None and headers.length <= INLINE_BYTES:
+                # It is here already or nearly so, and read over it leaves the connection fit for the next
+                # request.
+                await body.read_over(INLINE_BYTES)
+            raise
+        content = await body.read(headers.encoding)
+        return await self._store(meta_id, content, headers, scope["query_string"])
 
     async def _store(self, meta_id: str, body: bytes, headers: _Headers, query: bytes) -> int:
         """How many events of the body were taken in and committed. Raises a refusal."""
@@ -182,20 +176,6 @@ class Door:
             return function(*args, **kwargs)
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._threads, partial(function, *args, **kwargs))
-
-    async def _refuse_unread(
-        self, refusal: Refusal, headers: _Headers, receive: Receive, fbtrace_id: str
-    ) -> Answer:
-        """The answer to a request whose body is not wanted. A small one is read over, which keeps the
-        connection."""
-        answer = _refused(refusal, fbtrace_id)
-        if headers.length is None or headers.length > INLINE_BYTES:
-            return answer._replace(unread=True)
-        with suppress(TimeoutError):
-            async with asyncio.timeout(LINGER_SECONDS):
-                while (message := await receive())["type"] == "http.request" and message.get("more_body"):
-                    pass
-        return answer
 
 
 class _Headers:
@@ -250,27 +230,16 @@ def _plain(status: int, body: bytes) -> Answer:
 _JSON: Final = (b"content-type", b"application/json; charset=UTF-8")
 
 
-async def _respond(answer: Answer, receive: Receive, send: Send) -> None:
+async def _respond(answer: Answer, body: Body, send: Send) -> None:
     headers = [*answer.headers, (b"content-length", b"%d" % len(answer.body))]
     if not any(name == b"content-type" for name, _ in answer.headers):
         headers.append(_JSON)
-    if answer.unread:
+    # Without the rest of its body, nobody knows where the next request begins.
+    closes = body.is_unread
+    if closes:
         headers.append((b"connection", b"close"))
     await send({"type": "http.response.start", "status": answer.status, "headers": headers})
-    if answer.unread:
-        await send({"type": "http.response.body", "body": answer.body, "more_body": True})
-        await _linger(receive)
+    await send({"type": "http.response.body", "body": answer.body, "more_body": closes})
+    if closes:
+        await body.read_over(LINGER_BYTES)
         await send({"type": "http.response.body", "body": b""})
-    else:
-        await send({"type": "http.response.body", "body": answer.body})
-
-
-async def _linger(receive: Receive) -> None:
-    left = LINGER_BYTES
-    with suppress(TimeoutError):
-        async with asyncio.timeout(LINGER_SECONDS):
-            while left > 0:
-                message = await receive()
-                if message["type"] == "http.disconnect" or not message.get("more_body", False):
-                    return
-                left -= len(message.get("body", b""))
