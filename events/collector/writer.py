@@ -3,6 +3,9 @@
 While a transaction is on its way the next group gathers, so its size follows the load by itself. The queue is
 bounded. A batch is answered once, when its fate is known: never "stored" before the commit, and never written
 a second time while the first may have been committed. One bad batch fails alone.
+
+It is a task of the same loop as the requests: on a thread of its own it took a quarter of the requests a
+second less (5,500 for 7,700), for the two then hand the interpreter to and fro.
 """
 
 from __future__ import annotations

@@ -14,10 +14,12 @@ import os
 import subprocess
 import sys
 import time
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import requests
 import uvloop
 
 from tests.support.collector import CollectorProcess
@@ -25,6 +27,8 @@ from tests.support.environment import prepare_environment
 from tests.support.load import Load, post, run_load
 
 CHECKOUT = Path(__file__).resolve().parents[2]
+
+REFUSALS = 20
 
 BARE = """
 import asyncio, socket, sys, uvicorn, uvloop
@@ -67,7 +71,7 @@ def event(number: int) -> dict[str, Any]:
     }
 
 
-def requests(path: str, token: str, size: int, first: int, count: int) -> Iterator[bytes]:
+def made_requests(path: str, token: str, size: int, first: int, count: int) -> Iterator[bytes]:
     """So many requests of `size` events with ids of their own, made beforehand."""
     made = [
         post(
@@ -80,6 +84,40 @@ def requests(path: str, token: str, size: int, first: int, count: int) -> Iterat
         for place in range(count)
     ]
     return iter(made)
+
+
+def refused(collector: CollectorProcess, path: str, token: str) -> None:
+    """The collector's CPU for what it refuses, a line each."""
+    url = f"{collector.base_url}{path}?access_token={token}"
+    many = b'{"data":[' + b",".join([b"{}"] * 10_001) + b"]}"
+    keys = b'{"data":[{' + b",".join(b'"k%d":1' % number for number in range(500_000)) + b"}]}"
+    for name, body, headers in (
+        ("10 MB with its length", b"x" * 10_000_000, {}),
+        ("8 MB that inflate to 8 GB", _bomb(), {"content-encoding": "gzip"}),
+        ("10,001 events", many, {}),
+        ("a pile of 100,000 brackets", b"[" * 100_000, {}),
+        ("half a million keys", keys, {}),
+    ):
+        before, statuses = _cpu_seconds(collector.pid), set()
+        for _ in range(REFUSALS):
+            answer = requests.post(
+                url, data=body, headers={"content-type": "application/json"} | headers, timeout=60
+            )
+            statuses.add(answer.status_code)
+        spent = 1000 * (_cpu_seconds(collector.pid) - before) / REFUSALS
+        sys.stdout.write(f"refused: {name:30} {spent:6.1f} ms of CPU each, {sorted(statuses)}\n")
+
+
+def _bomb() -> bytes:
+    packer = zlib.compressobj(9, wbits=31)
+    piece = bytes(10_000_000)
+    return b"".join([*(packer.compress(piece) for _ in range(800)), packer.flush()])
+
+
+def _cpu_seconds(pid: int) -> float:
+    # User and system time are the 14th and 15th field of proc(5)'s stat; the second ends with a bracket.
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def report(name: str, load: Load, size: int) -> None:
@@ -112,7 +150,9 @@ def main() -> None:
 
     def stream(size: int, count: int) -> Iterator[bytes]:
         streams = [
-            requests(f"/v26.0/{target.pixel.meta_id}/events", target.ingest_token, size, next(numbers), count)
+            made_requests(
+                f"/v26.0/{target.pixel.meta_id}/events", target.ingest_token, size, next(numbers), count
+            )
             for target in targets
         ]
         return (request for together in zip(*streams, strict=True) for request in together)
@@ -134,6 +174,7 @@ def main() -> None:
                         )
                     )
                     report(f"{name}, {size} a request", load, size)
+            refused(collector, f"/v26.0/{targets[0].pixel.meta_id}/events", targets[0].ingest_token)
             sys.stderr.write(collector.log)
     finally:
         bare.kill()

@@ -263,6 +263,10 @@ BAD_BODIES = {
     "not UTF-8": (b'{"data":[{"event_name":"\xff"}]}', ""),
     "no events": (b'{"data":[]}', "data: "),
     "a thousand and one": (json.dumps({"data": [{}] * 1001}).encode(), "1001"),
+    "half a million keys": (
+        b'{"data":[{' + b",".join(b'"%d":0' % n for n in range(500_000)) + b"}]}",
+        "150000 keys",
+    ),
     "a pile of brackets": (b'{"data":' + b"[" * 100_000, ""),
     "a test code": (b'{"data":[{}],"test_event_code":"T1"}', "test_event_code"),
 }
