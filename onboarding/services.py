@@ -11,10 +11,10 @@ from django.utils import timezone
 
 from onboarding.models import ConnectionTest, Credential, Pixel
 from onboarding.trial import TestOutcome, try_credential
+from partnerhub.lib.after_commit import hint_after_commit
 from partnerhub.lib.db import tenant_scope
 from partnerhub.lib.graph import GraphClient
 from partnerhub.lib.graph.errors import FailureClass
-from partnerhub.lib.hints import hint_after_commit
 from partnerhub.lib.vault import Secret
 from tenants.models import Advertiser, Person
 from tenants.secrets import vault

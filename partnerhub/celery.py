@@ -1,20 +1,57 @@
-"""Celery: the muscle. Messages are hints that carry ids; PostgreSQL is the truth (docs/architecture.md).
+"""Celery: the muscle. Messages are hints that carry ids; PostgreSQL is the truth (docs/delivery.md).
 
-One URL chooses the broker: pgmq:// (our own PostgreSQL), amqp:// (RabbitMQ, quorum queues) or redis://.
+    python -m celery --app partnerhub worker
+    python -m celery --app partnerhub beat --schedule /var/lib/partnerhub/beat
+
+All that a worker needs is set in partnerhub.lib.broker; no flags are wanted.
 """
 
 from __future__ import annotations
 
+import logging
 import os
+import sys
+from typing import Any
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "partnerhub.settings")
 os.environ.setdefault("PROCESS", "worker")
 
-from celery import Celery  # noqa: E402  (the role is chosen first)
+import django
+from celery.signals import import_modules, setup_logging, task_postrun, task_prerun
 
-from partnerhub.lib.broker import celery_settings  # noqa: E402
-from partnerhub.lib.config import config  # noqa: E402
+from partnerhub.lib.broker import make_app
+from partnerhub.lib.config import ConfigurationError, config
 
-app = Celery("partnerhub")
-app.conf.update(celery_settings(config()))
+try:
+    app = make_app(config(), "worker")
+except ConfigurationError as error:
+    sys.exit(f"PartnerHub cannot start:\n{error}\nSee docs/configuration.md.")
+
+
+@import_modules.connect(weak=False)
+def _set_up_django(**_: Any) -> None:
+    # Before the tasks are imported, and with them the models.
+    django.setup()
+    from events.delivery.look import Look
+
+    app.steps["worker"].add(Look)
+
+
+# After the handler above, which it must follow.
 app.autodiscover_tasks(["onboarding", "events"])
+
+
+@setup_logging.connect(weak=False)
+def _log_our_way(**_: Any) -> None:
+    # Django's settings have set logging up. Celery's two lines for each task would drown the rest.
+    for name in ("celery.app.trace", "celery.worker.strategy"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+
+
+@task_prerun.connect(weak=False)
+@task_postrun.connect(weak=False)
+def _drop_broken_connections(**_: Any) -> None:
+    from django.db import close_old_connections
+
+    # One connection a thread is kept from task to task, unless it broke.
+    close_old_connections()

@@ -1,8 +1,157 @@
-"""The broker: how one URL becomes Celery's settings, and the queues' names.
+"""The broker: how one URL becomes Celery's settings, and the queues' names. No Django: doors publish, too.
 
-Queues: `hints` (a pixel has work) and `jobs` (a person waits for the outcome: never behind a backlog of hints).
+`pgmq://` is our own PostgreSQL, spoken to as the role of the process; `amqp://` is RabbitMQ with quorum
+queues; `redis://` is Redis or Valkey. Whichever it is carries hints only: small JSON messages of a task's
+name and ids, which may be lost, doubled or forged (docs/delivery.md).
 """
 
-HINTS = "hints"
-JOBS = "jobs"
-QUEUES = (HINTS, JOBS)
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any, Final, Literal
+from urllib.parse import urlsplit
+
+from celery import Celery
+from celery.schedules import crontab
+from kombu import Exchange, Queue
+
+from partnerhub.lib.config import Config
+
+Process = Literal["web", "worker", "operator", "door"]
+
+HINTS: Final = "hints"
+JOBS: Final = "jobs"
+# A pixel has work; and: a person waits for the outcome, or the clock asks. Those stand behind no backlog.
+QUEUES: Final = (HINTS, JOBS)
+
+# By task name: the modules of the tasks are not imported where hints are sent.
+_QUEUE_OF_TASKS: Final = {"events.deliver": HINTS, "*": JOBS}
+
+# Until a broker that does not answer counts as away. Whoever publishes does it from a thread of its own.
+CONNECT_SECONDS: Final = 3
+ANSWER_SECONDS: Final = 5
+
+
+def queue_name(settings: Config, queue: str) -> str:
+    """The name of one of QUEUES at the broker: with BROKER_PREFIX, so that many can share one broker."""
+    return f"{settings.broker_prefix}{queue}"
+
+
+def role_address(settings: Config, process: Process) -> str:
+    """The libpq address of the role of this kind of process. Raises ValueError without an owner's."""
+    address = {
+        "web": settings.database_url_app,
+        "worker": settings.database_url_worker,
+        "operator": settings.database_url_owner,
+        "door": settings.database_url_door,
+    }[process]
+    if address is None:
+        raise ValueError("DATABASE_URL_OWNER is not set.")
+    return address.get_secret_value()
+
+
+def make_app(settings: Config, process: Process) -> Celery:
+    """Celery as the settings want it, without tasks: enough to publish by name.
+
+    Without Celery's Django fix-up, which would close the thread's database connection after every task.
+    """
+    app = Celery("partnerhub", fixups=[], set_as_current=process == "worker")
+    app.conf.update(celery_settings(settings, process))
+    return app
+
+
+def celery_settings(settings: Config, process: Process) -> dict[str, Any]:
+    """Celery's settings in the words of its documentation."""
+    return {
+        **_transport(settings, process),
+        "broker_connection_timeout": CONNECT_SECONDS,
+        # Without end: a worker without a broker looks for work by itself (events.delivery.look).
+        "broker_connection_retry_on_startup": True,
+        "broker_connection_max_retries": None,
+        # JSON only: a forged message is text, never code.
+        "accept_content": ["json"],
+        "task_serializer": "json",
+        "task_queues": [_queue(settings, name) for name in QUEUES],
+        "task_default_queue": queue_name(settings, JOBS),
+        "task_create_missing_queues": False,
+        "task_routes": {
+            task: {"queue": queue_name(settings, name)} for task, name in _QUEUE_OF_TASKS.items()
+        },
+        # The rows hold what came of it.
+        "task_ignore_result": True,
+        "task_publish_retry": False,
+        # Taken off the queue when a task starts. A hint that dies with its worker is found by the sweep; one
+        # that is kept until the end would be delivered twice wherever a send outlasts the broker's patience.
+        "task_acks_late": False,
+        "worker_consumer": "partnerhub.lib.consumer:Consumer",
+        "worker_pool": "threads",
+        "worker_concurrency": settings.worker_threads,
+        # One message a thread is taken ahead: what a busy worker holds, an idle one cannot take.
+        "worker_prefetch_multiplier": 1,
+        "worker_enable_remote_control": False,
+        "worker_send_task_events": False,
+        "worker_hijack_root_logger": False,
+        "worker_redirect_stdouts": False,
+        # Only says what to do with tasks that are acknowledged late: there are none.
+        "worker_cancel_long_running_tasks_on_connection_loss": True,
+        "timezone": "UTC",
+        "beat_schedule": _schedule(settings),
+    }
+
+
+def _queue(settings: Config, name: str) -> Queue:
+    full_name = queue_name(settings, name)
+    # RabbitMQ's replicated queues; the others know no arguments.
+    arguments = {"x-queue-type": "quorum"} if _scheme(settings).startswith("amqp") else None
+    return Queue(
+        full_name,
+        Exchange(full_name, type="direct"),
+        routing_key=full_name,
+        queue_arguments=arguments,
+    )
+
+
+def _scheme(settings: Config) -> str:
+    return urlsplit(settings.broker_url.get_secret_value()).scheme
+
+
+def _transport(settings: Config, process: Process) -> dict[str, Any]:
+    url = settings.broker_url.get_secret_value()
+    scheme = _scheme(settings)
+    # Who only publishes may give up on a silent broker; a worker's connection is silent by nature.
+    publishes = process != "worker"
+    if scheme == "pgmq":
+        return {
+            # The address is not in the URL: kombu prints URLs.
+            "broker_url": "pgmq://database",
+            "broker_transport": "partnerhub.lib.postgres_queue:Transport",
+            "broker_transport_options": {"address": role_address(settings, process)},
+        }
+    if scheme.startswith("redis"):
+        options: dict[str, Any] = {
+            "global_keyprefix": f"{settings.broker_prefix or 'partnerhub'}:",
+            "socket_connect_timeout": CONNECT_SECONDS,
+            "socket_keepalive": True,
+        }
+        if publishes:
+            options["socket_timeout"] = ANSWER_SECONDS
+        return {"broker_url": url, "broker_transport_options": options}
+    options = {"read_timeout": ANSWER_SECONDS, "write_timeout": ANSWER_SECONDS} if publishes else {}
+    return {"broker_url": url, "broker_transport_options": options}
+
+
+def _schedule(settings: Config) -> dict[str, dict[str, Any]]:
+    sweep = timedelta(seconds=settings.delivery_sweep_seconds)
+
+    def every(schedule: timedelta | crontab, task: str, expires: timedelta) -> dict[str, Any]:
+        # Where nobody consumed for an hour, one tick's worth is done and the rest is dropped unread.
+        return {"task": task, "schedule": schedule, "options": {"expires": expires.total_seconds()}}
+
+    return {
+        "sweep deliveries": every(sweep, "events.sweep", sweep),
+        "sweep connection tests": every(sweep, "onboarding.sweep", sweep),
+        # Also made when a worker starts; a week ahead, so that a day without beat harms nobody.
+        "make partitions": every(
+            crontab(hour="*/6", minute="7"), "events.make_partitions", timedelta(hours=6)
+        ),
+    }

@@ -1,7 +1,8 @@
 """The product's settings, read once from the environment, typed, and explained when they are wrong.
 
-Every variable is a field here and a line in docs/configuration.md (a test holds the two together). A secret may
-also be given as NAME_FILE, the path of a file that holds it. This room knows no Django: the doors use it too.
+Every variable is a field here and a line in docs/configuration.md (a test holds the two together). A secret
+may also be given as NAME_FILE, the path of a file that holds it. This room knows no Django: the doors use it
+too.
 """
 
 from __future__ import annotations
@@ -10,10 +11,10 @@ import functools
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 
 
 class ConfigurationError(Exception):
@@ -38,6 +39,9 @@ def _broker_url(value: SecretStr) -> SecretStr:
         raise ValueError("give pgmq://, amqp://…, or redis://…")
     return value
 
+
+# Between the end of a send and its settling: a busy process, a slow commit.
+LEASE_SPARE_SECONDS = 0.5
 
 HttpUrl = Annotated[str, AfterValidator(_http_url)]
 PostgresUrl = Annotated[SecretStr, AfterValidator(_postgres_url)]
@@ -79,11 +83,30 @@ class Config(BaseModel):
     collector_read_seconds: Annotated[float, Field(gt=0)] = 30.0
     # From the end of the body to the answer. Clients give up at 10 s or later; then a retry would go unheard.
     collector_answer_seconds: Annotated[float, Field(gt=0)] = 8.0
-    delivery_lease_seconds: Annotated[float, Field(gt=0)] = 60.0
+    # A send waits for Graph most of its time; past this one process's time goes into taking turns (the GIL).
+    worker_threads: Annotated[int, Field(ge=1)] = 8
+    # Of one send, whatever Graph does with it. Meta answers most calls in 600 ms; a time-out is a doubt.
     delivery_deadline_seconds: Annotated[float, Field(gt=0)] = 30.0
+    # A dead worker's delivery waits so long. More than the deadline, or a slow send is taken for a dead one.
+    delivery_lease_seconds: Annotated[float, Field(gt=0)] = 60.0
+    # A worker without messages looks into the database so often: one index read.
     delivery_idle_seconds: Annotated[float, Field(gt=0)] = 2.0
+    # How long work whose hint was lost waits, where beat runs.
     delivery_sweep_seconds: Annotated[float, Field(gt=0)] = 10.0
+    # What is in doubt is sent again so often, and may count twice each time; then it is kept for a person.
     delivery_doubt_retries: Annotated[int, Field(ge=0)] = 2
+    # Work waits and this worker takes none: after so long it ends, to be started anew.
+    delivery_stuck_seconds: Annotated[float, Field(gt=0)] = 120.0
+
+    @model_validator(mode="after")
+    def _lease_outlasts_deadline(self) -> Self:
+        # Two workers would hold one delivery: the second while the first still waits for Graph.
+        if self.delivery_lease_seconds < self.delivery_deadline_seconds + LEASE_SPARE_SECONDS:
+            raise ValueError(
+                "DELIVERY_LEASE_SECONDS must be longer than DELIVERY_DEADLINE_SECONDS"
+                f" by {LEASE_SPARE_SECONDS:g} s or more"
+            )
+        return self
 
     @property
     def hosts(self) -> list[str]:
@@ -116,8 +139,10 @@ def read_config(environment: Mapping[str, str]) -> Config:
         config = Config.model_validate(values)
     except ValidationError as error:
         for fault in error.errors(include_url=False, include_input=False, include_context=False):
-            variable = str(fault["loc"][0]).upper()
-            if fault["type"] == "missing":
+            variable = str(fault["loc"][0]).upper() if fault["loc"] else ""
+            if not variable:
+                faults.append(f"{fault['msg'].removeprefix('Value error, ')}.")
+            elif fault["type"] == "missing":
                 faults.append(f"{variable} is not set.")
             else:
                 faults.append(f"{variable}: {fault['msg'].removeprefix('Value error, ')}.")

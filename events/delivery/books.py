@@ -1,0 +1,110 @@
+"""The statements by which a delivery's fate is written. Each runs in the transaction of whoever calls it.
+
+All are conditional on the lease's token: who holds an old one changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, Final, Protocol
+
+from events.delivery.claim import Claim
+
+
+class Rejected(Protocol):
+    """What a rejection keeps of an event."""
+
+    @property
+    def log_offset(self) -> int: ...
+    @property
+    def received_at(self) -> datetime: ...
+    @property
+    def event_name(self) -> str: ...
+    @property
+    def event_id(self) -> str: ...
+
+
+# What was ever in doubt waits as in doubt, whatever an attempt after it came to.
+_PUT_BACK: Final = """
+UPDATE events_delivery
+SET state = CASE WHEN doubts > 0 THEN 'doubt' ELSE 'waiting' END, lease_until = NULL, lease_token = NULL,
+    due_at = clock_timestamp() + %s * interval '1 second'
+WHERE id = %s AND lease_token = %s AND state = 'claimed'
+"""
+_HOLD_DOUBT: Final = """
+UPDATE events_delivery SET state = 'doubt', lease_until = NULL, lease_token = NULL, due_at = NULL
+WHERE id = %s AND lease_token = %s AND state = 'claimed'
+"""
+_CLOSE_REJECTED: Final = """
+UPDATE events_delivery
+SET state = 'rejected', lease_until = NULL, lease_token = NULL, settled_at = clock_timestamp()
+WHERE id = %s AND lease_token = %s AND state = 'claimed'
+"""
+_REJECT: Final = """
+INSERT INTO events_rejection
+    (advertiser_id, pixel_id, log_offset, received_at, reason, delivery_id, event_name, event_id, code,
+     subcode, field)
+SELECT %(advertiser)s, %(pixel)s, rejected.log_offset, rejected.received_at, %(reason)s, %(delivery)s,
+    rejected.event_name, rejected.event_id, %(code)s, %(subcode)s, %(field)s
+FROM unnest(%(offsets)s::bigint[], %(times)s::timestamptz[], %(names)s::text[], %(ids)s::text[])
+    AS rejected (log_offset, received_at, event_name, event_id)
+ON CONFLICT DO NOTHING
+"""
+# Not sooner than somebody else has said.
+_PAUSE: Final = """
+UPDATE events_pixellog
+SET due_at = greatest(due_at, clock_timestamp() + %s * interval '1 second')
+WHERE pixel_id = %s
+"""
+
+
+def put_back(cursor: Any, claim: Claim, *, wait_seconds: float = 0.0) -> None:
+    """A claim that was not sent waits again."""
+    cursor.execute(_PUT_BACK, [wait_seconds, claim.delivery_id, claim.lease_token])
+
+
+def hold_doubt(cursor: Any, claim: Claim) -> None:
+    """What is in doubt stays so, and is not sent again by itself."""
+    cursor.execute(_HOLD_DOUBT, [claim.delivery_id, claim.lease_token])
+
+
+def close_rejected(cursor: Any, claim: Claim) -> None:
+    """A claim of which every event has its rejection needs no sending."""
+    cursor.execute(_CLOSE_REJECTED, [claim.delivery_id, claim.lease_token])
+
+
+def reject(
+    cursor: Any,
+    claim: Claim,
+    events: Sequence[Rejected],
+    *,
+    reason: str,
+    code: int | None = None,
+    subcode: int | None = None,
+    field: str = "",
+) -> None:
+    """A rejection for each of the events; one that has one keeps it."""
+    if not events:
+        return
+    cursor.execute(
+        _REJECT,
+        {
+            "advertiser": claim.advertiser_id,
+            "pixel": claim.pixel_id,
+            "reason": reason,
+            "delivery": claim.delivery_id,
+            "offsets": [event.log_offset for event in events],
+            "times": [event.received_at for event in events],
+            "names": [event.event_name for event in events],
+            "ids": [event.event_id for event in events],
+            "code": code,
+            "subcode": subcode,
+            "field": field,
+        },
+    )
+
+
+def pause_pixel(cursor: Any, pixel_id: int, seconds: float) -> None:
+    """Nothing of the pixel is claimed for so long."""
+    cursor.execute(_PAUSE, [seconds, pixel_id])

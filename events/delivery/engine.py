@@ -1,0 +1,84 @@
+"""One turn of a pixel: some deliveries, one after the other, and then the back of the queue.
+
+The turn is short, so that every pixel gets its own whatever its neighbour's backlog is. Several turns of one
+pixel at once are harmless: each claims something else.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Final
+
+import structlog
+from django.db import InterfaceError, OperationalError, connection
+
+from events.delivery.claim import Claim, Idle, LogDamaged, claim_next
+from events.delivery.progress import PROGRESS
+from events.delivery.send import Parcel, send, take_up
+from events.delivery.settle import settle
+from onboarding.services import DELIVER
+from partnerhub.lib.config import config
+from partnerhub.lib.crashpoints import crash_point
+from partnerhub.lib.graph import GraphAnswer, GraphClient
+from partnerhub.lib.graph.errors import GraphError
+from partnerhub.lib.hints import send_hint
+
+logger = structlog.get_logger(__name__)
+
+# At 1,000 events and some 300 ms each, a neighbour waits a second.
+TURN_DELIVERIES: Final = 4
+# Between two tries to write down an answer while the database is away.
+SETTLE_AGAIN_SECONDS: Final = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """What a turn did, and why it ended: None where there may be more, and a hint was sent."""
+
+    deliveries: int
+    idle: Idle | None
+
+
+def deliver_pixel(pixel_id: int, client: GraphClient) -> Turn:
+    """Deliver what one turn of the pixel takes.
+
+    Raises DatabaseError where the database is away: what was claimed is found by its lease.
+    """
+    for deliveries in range(TURN_DELIVERIES):
+        try:
+            claim = claim_next(pixel_id)
+        except LogDamaged as error:
+            logger.error("log damaged", pixel_id=pixel_id, reason=str(error))
+            return Turn(deliveries, Idle.DAMAGED)
+        if not isinstance(claim, Claim):
+            return Turn(deliveries, claim)
+        PROGRESS.took_work()
+        crash_point("after_claim")
+        deliver_claim(claim, client)
+    send_hint(DELIVER, pixel_id)
+    return Turn(TURN_DELIVERIES, None)
+
+
+def deliver_claim(claim: Claim, client: GraphClient) -> None:
+    """Send what the claim covers, and settle it."""
+    parcel = take_up(claim)
+    if parcel is None:
+        return
+    crash_point("after_mark")
+    outcome = send(parcel, client)
+    _settle_while_leased(parcel, outcome)
+
+
+def _settle_while_leased(parcel: Parcel, outcome: GraphAnswer | GraphError) -> None:
+    """Settle it; while the database is away, again: the answer is in hand, and shall not become a doubt."""
+    lease_ends_at = parcel.marked_at + config().delivery_lease_seconds
+    while True:
+        try:
+            settle(parcel, outcome)
+            return
+        except (OperationalError, InterfaceError):
+            connection.close()
+            if time.monotonic() + SETTLE_AGAIN_SECONDS >= lease_ends_at:
+                raise
+            time.sleep(SETTLE_AGAIN_SECONDS)

@@ -1,0 +1,192 @@
+"""Sending: a claim's events are read, marked as on their way, and sent. What came back is judged elsewhere.
+
+The mark is committed before the first byte leaves: a delivery found marked, its worker dead, is in doubt, and
+one found unmarked was never sent.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+import structlog
+from django.db import connection
+from django.utils import timezone
+
+from events.delivery import books
+from events.delivery.claim import Claim
+from partnerhub.lib.config import LEASE_SPARE_SECONDS, config
+from partnerhub.lib.crashpoints import crash_point
+from partnerhub.lib.db import tenant_scope
+from partnerhub.lib.graph import GraphAnswer, GraphClient, limits
+from partnerhub.lib.graph.errors import GraphError, Unsent
+from partnerhub.lib.vault import Secret, VaultError
+from tenants.secrets import vault
+
+logger = structlog.get_logger(__name__)
+
+# A token that does not open with our keys is our fault, and takes a person: looked at again so often.
+SEALED_SECONDS: Final = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """One event of a parcel."""
+
+    log_offset: int
+    received_at: datetime
+    event_name: str
+    event_id: str
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Parcel:
+    """A claim with its events, marked as being sent."""
+
+    claim: Claim
+    attempt_id: int
+    attempts: int
+    credential_id: int
+    meta_id: str
+    token: Secret
+    partner_agent: str
+    pieces: Sequence[Piece]
+    # On this process's monotonic clock: when the lease was renewed with the mark.
+    marked_at: float
+
+
+_ADDRESS: Final = """
+SELECT pixel.meta_id, pixel.held_at IS NOT NULL, partner.partner_agent, credential.id, credential.sealed,
+    credential.vault_identity
+FROM onboarding_pixel AS pixel
+JOIN tenants_advertiser AS advertiser ON advertiser.id = pixel.advertiser_id
+JOIN tenants_partner AS partner ON partner.id = advertiser.partner_id
+LEFT JOIN onboarding_credential AS credential
+    ON credential.pixel_id = pixel.id AND credential.state <> 'retired'
+WHERE pixel.id = %s
+"""
+_READ: Final = """
+SELECT log_offset, received_at, expires_at, event_name, event_id, payload
+FROM events_event AS event
+WHERE advertiser_id = %s AND pixel_id = %s AND log_offset BETWEEN %s AND %s AND received_at BETWEEN %s AND %s
+  AND NOT EXISTS (
+    SELECT FROM events_rejection AS rejection
+    WHERE rejection.pixel_id = event.pixel_id AND rejection.log_offset = event.log_offset)
+ORDER BY log_offset
+"""
+_MARK: Final = """
+UPDATE events_delivery
+SET state = 'sending', attempts = attempts + 1, events_sent = %(events)s,
+    lease_until = clock_timestamp() + %(lease)s * interval '1 second'
+WHERE id = %(delivery)s AND lease_token = %(token)s AND state = 'claimed'
+RETURNING attempts
+"""
+_ATTEMPT: Final = """
+INSERT INTO events_attempt (advertiser_id, pixel_id, delivery_id, outcome) VALUES (%s, %s, %s, 'sending')
+RETURNING id
+"""
+
+
+def take_up(claim: Claim) -> Parcel | None:
+    """The claim's events, marked as being sent; None where nothing is to be sent.
+
+    That is: the lease is another's by now, the pixel was held meanwhile, its token does not open, or no event
+    of the claim is young enough. Whichever it is, it is in the books.
+    """
+    with tenant_scope(advertiser_id=claim.advertiser_id), connection.cursor() as cursor:
+        cursor.execute(_ADDRESS, [claim.pixel_id])
+        meta_id, is_held, partner_agent, credential_id, sealed, identity = cursor.fetchone()
+        if is_held or credential_id is None:
+            books.put_back(cursor, claim)
+            return None
+        try:
+            token = vault().open(bytes(sealed), identity=identity)
+        except VaultError as error:
+            logger.error("token does not open", pixel_id=claim.pixel_id, reason=str(error))
+            books.put_back(cursor, claim, wait_seconds=SEALED_SECONDS)
+            books.pause_pixel(cursor, claim.pixel_id, SEALED_SECONDS)
+            return None
+        pieces = _read(cursor, claim)
+        if pieces is None:
+            return None
+        cursor.execute(
+            _MARK,
+            {
+                "events": len(pieces),
+                "lease": config().delivery_lease_seconds,
+                "delivery": claim.delivery_id,
+                "token": claim.lease_token,
+            },
+        )
+        if (marked := cursor.fetchone()) is None:
+            return None
+        cursor.execute(_ATTEMPT, [claim.advertiser_id, claim.pixel_id, claim.delivery_id])
+        (attempt_id,) = cursor.fetchone()
+    return Parcel(
+        claim=claim,
+        attempt_id=attempt_id,
+        attempts=marked[0],
+        credential_id=credential_id,
+        meta_id=meta_id,
+        token=token,
+        partner_agent=partner_agent,
+        pieces=pieces,
+        marked_at=time.monotonic(),
+    )
+
+
+def _read(cursor: Any, claim: Claim) -> list[Piece] | None:
+    """The events to send; those too old by now are rejected. None where none is left, which is settled."""
+    cursor.execute(
+        _READ,
+        [
+            claim.advertiser_id,
+            claim.pixel_id,
+            claim.first_offset,
+            claim.last_offset,
+            claim.first_received_at,
+            claim.last_received_at,
+        ],
+    )
+    # Meta's own limit is an hour later, so our clock need not be exact.
+    deadline = timezone.now() + timedelta(seconds=limits.AGE_MARGIN_SECONDS)
+    pieces: list[Piece] = []
+    expired: list[Piece] = []
+    for log_offset, received_at, expires_at, event_name, event_id, payload in cursor.fetchall():
+        piece = Piece(log_offset, received_at, event_name, event_id, bytes(payload))
+        (pieces if expires_at > deadline else expired).append(piece)
+    if expired and claim.doubts:
+        # Meta may have them: what is in doubt never turns into "rejected, too old".
+        books.hold_doubt(cursor, claim)
+        return None
+    books.reject(cursor, claim, expired, reason="too_old")
+    if not pieces:
+        books.close_rejected(cursor, claim)
+        return None
+    return pieces
+
+
+def send(parcel: Parcel, client: GraphClient) -> GraphAnswer | GraphError:
+    """What came back for the parcel. Outside of any transaction."""
+    deadline = config().delivery_deadline_seconds
+    lease_left = parcel.marked_at + config().delivery_lease_seconds - time.monotonic()
+    if lease_left < deadline + LEASE_SPARE_SECONDS / 2:
+        # This process stood still since the mark: another may take the delivery over before Graph answers.
+        return Unsent("The lease was about to end.")
+    try:
+        answer = client.send_events(
+            parcel.meta_id,
+            token=parcel.token,
+            fragments=[piece.payload for piece in parcel.pieces],
+            partner_agent=parcel.partner_agent,
+            deadline_seconds=deadline,
+        )
+    except GraphError as error:
+        crash_point("after_send")
+        return error
+    crash_point("after_send")
+    return answer

@@ -1,0 +1,38 @@
+"""The events' jobs. Each takes an id and calls the engine; doubled, late and foreign ones change nothing."""
+
+from __future__ import annotations
+
+import structlog
+from celery import shared_task
+
+from events.delivery import sweep as sweeping
+from events.delivery.engine import deliver_pixel
+from events.delivery.progress import PROGRESS
+from onboarding.services import DELIVER
+from partnerhub.lib.graph import graph_client
+
+logger = structlog.get_logger(__name__)
+
+LARGEST_ID = 2**63 - 1
+
+
+@shared_task(name=DELIVER, ignore_result=True)
+def deliver(pixel_id: int) -> None:
+    """One turn of a pixel."""
+    PROGRESS.heard()
+    if type(pixel_id) is not int or not 0 < pixel_id <= LARGEST_ID:
+        logger.warning("message dropped", reason="It names no pixel.")
+        return
+    deliver_pixel(pixel_id, graph_client())
+
+
+@shared_task(name="events.sweep", ignore_result=True)
+def sweep() -> None:
+    """Hint at what waits, and take over what dead workers left."""
+    sweeping.sweep()
+
+
+@shared_task(name="events.make_partitions", ignore_result=True)
+def make_partitions() -> None:
+    """Make the log's days, a week ahead."""
+    sweeping.make_partitions()
