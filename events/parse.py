@@ -55,19 +55,38 @@ class Submission:
     notices: tuple[str, ...] = ()
 
 
-def parse_submission(body: bytes, content_type: str, query: bytes, authorization: str | None) -> Submission:
-    """The submission of an (inflated) request. Raises Refusal.
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A request whose token is known and whose events are not looked at yet."""
 
-    `query` is the raw query string. `appsecret_proof` is ignored: it proves an app of Meta's, and the token is
-    ours. `partner_agent` is replaced by the partner's at delivery, which a notice says.
-    """
+    access_token: str | None
+    parameters: Mapping[str, Any]
+
+
+def open_request(body: bytes, content_type: str, query: bytes, authorization: str | None) -> Opened:
+    """The parameters of an (inflated) request. Raises Refusal. `query` is the raw query string."""
     parameters = _query(query)
     parameters |= _body(body, content_type)
+    return Opened(_token(parameters, authorization, query), parameters)
+
+
+def read_submission(opened: Opened) -> Submission:
+    """The submission of a request, once its token is known to be good. Raises Refusal.
+
+    `appsecret_proof` is ignored: it proves an app of Meta's, and the token is ours. `partner_agent` is replaced by
+    the partner's at delivery, which a notice says.
+    """
+    parameters = opened.parameters
     for name, reason in REFUSED_PARAMETERS.items():
         if parameters.get(name):
             raise Refusal(reason, field=name)
     notices = ("partner_agent:replaced",) if parameters.get("partner_agent") else ()
-    return Submission(_token(parameters, authorization, query), _events(parameters.get("data")), notices)
+    return Submission(opened.access_token, _events(parameters.get("data")), notices)
+
+
+def parse_submission(body: bytes, content_type: str, query: bytes, authorization: str | None) -> Submission:
+    """Both steps at once. Raises Refusal."""
+    return read_submission(open_request(body, content_type, query, authorization))
 
 
 def _token(parameters: Mapping[str, Any], authorization: str | None, query: bytes) -> str | None:

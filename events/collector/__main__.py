@@ -10,6 +10,7 @@ import argparse
 import asyncio
 import gc
 import json
+import os
 import signal
 import socket
 import sys
@@ -103,6 +104,8 @@ def main() -> int:
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, required=True)
     arguments = parser.parse_args()
+    # Whose database role hints are published as, where PostgreSQL is the broker.
+    os.environ["PROCESS"] = "door"
     try:
         settings = config()
     except ConfigurationError as error:

@@ -22,11 +22,11 @@ import structlog
 from events import refusals
 from events.collector.body import BODY_BYTES, LINGER_BYTES, Bodies, Body, ClientGone, Receive
 from events.collector.plan import Batch
-from events.collector.tokens import DatabaseAway, Tokens
+from events.collector.tokens import DatabaseAway, Grant, Tokens
 from events.collector.trace import without_text
 from events.collector.writer import Outcome, Writer
-from events.parse import Submission, parse_submission
-from events.payload import PixelRules, PreparedEvent, prepare_events
+from events.parse import Opened, open_request, read_submission
+from events.payload import prepare_events
 from events.refusals import Refusal
 from partnerhub.lib.graph import limits
 
@@ -142,25 +142,22 @@ class Door:
     async def _store(self, meta_id: str, body: bytes, headers: _Headers, query: bytes) -> int:
         """How many events of the body were taken in and committed. Raises a refusal."""
         is_large = len(body) > INLINE_BYTES
-        submission = await self._work(
-            is_large, parse_submission, body, headers.content_type, query, headers.authorization
+        opened = await self._work(
+            is_large, open_request, body, headers.content_type, query, headers.authorization
         )
         try:
-            grant = await self._tokens.find(submission.access_token or "")
+            grant = await self._tokens.find(opened.access_token or "")
         except DatabaseAway:
             raise refusals.unavailable() from None
         if grant is None:
             raise refusals.invalid_token()
         if grant.meta_id != meta_id:
             raise refusals.unknown_pixel(meta_id)
-        events = await self._work(is_large, self._prepare, submission, grant.rules)
-        outcome = await self._writer.append(
-            Batch(grant.pixel_id, grant.advertiser_id, events, submission.notices),
-            seconds=self._answer_seconds,
-        )
+        batch = await self._work(is_large, self._prepare, opened, grant)
+        outcome = await self._writer.append(batch, seconds=self._answer_seconds)
         match outcome:
             case Outcome.STORED:
-                return len(events)
+                return len(batch.events)
             case Outcome.STRANGER:
                 raise refusals.unknown_pixel(meta_id)
             case Outcome.UNSTORABLE:
@@ -168,8 +165,10 @@ class Door:
             case Outcome.UNAVAILABLE:
                 raise refusals.unavailable()
 
-    def _prepare(self, submission: Submission, rules: PixelRules) -> list[PreparedEvent]:
-        return prepare_events(submission.data, rules=rules, now=self._clock(), make_id=new_event_id)
+    def _prepare(self, opened: Opened, grant: Grant) -> Batch:
+        submission = read_submission(opened)
+        events = prepare_events(submission.data, rules=grant.rules, now=self._clock(), make_id=new_event_id)
+        return Batch(grant.pixel_id, grant.advertiser_id, events, submission.notices)
 
     async def _work(self, is_large: bool, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         if not is_large:

@@ -5,7 +5,7 @@ bounded. A batch is answered once, when its fate is known: never "stored" before
 a second time while the first may have been committed. One bad batch fails alone.
 
 It is a task of the same loop as the requests: on a thread of its own it took a quarter of the requests a
-second less (5,500 for 7,700), for the two then hand the interpreter to and fro.
+second less (5,500 for 7,700), for the two then hand the interpreter back and forth.
 """
 
 from __future__ import annotations

@@ -219,6 +219,23 @@ def test_a_foreign_pixel_and_an_unknown_one_are_the_same(client_of: Client, door
     assert (answers[0].status_code, error["code"], error["error_subcode"]) == (400, 100, 33)
 
 
+def test_the_token_is_looked_at_before_the_shape_and_the_pixel_too(
+    client_of: Client, door: CollectorProcess
+) -> None:
+    body = {"data": [{}] * 1001, "test_event_code": "T1"}
+    elsewhere = f"{door.base_url}/v26.0/999/events"
+    own = {"access_token": client_of.target.ingest_token}
+
+    without_token, at_another_pixel, at_its_pixel = (
+        client_of.session.post(url, json=body | token, timeout=20)
+        for url, token in ((client_of.url, {}), (elsewhere, own), (client_of.url, own))
+    )
+
+    assert error_of(without_token)["code"] == 190
+    assert error_of(at_another_pixel)["error_subcode"] == 33
+    assert "test_event_code" in error_of(at_its_pixel)["message"]
+
+
 def test_the_trace_id_is_new_each_time(client_of: Client) -> None:
     answers = [client_of.send(make_event(), token="nonsense") for _ in range(3)]
 

@@ -13,14 +13,14 @@ class Broker:
     """Takes hints down; the first one waits until the broker is let go."""
 
     def __init__(self) -> None:
-        self.sent: list[tuple[str, int]] = []
+        self.sent: list[tuple[str, tuple[int, ...]]] = []
         self.asked = threading.Event()
         self.answers = threading.Event()
 
     def send(self, task: str, *ids: int) -> None:
         self.asked.set()
         self.answers.wait(5)
-        self.sent.append((task, *ids))
+        self.sent.append((task, ids))
 
 
 def test_a_pixel_that_waits_for_its_hint_gets_one() -> None:
@@ -36,7 +36,7 @@ def test_a_pixel_that_waits_for_its_hint_gets_one() -> None:
     broker.answers.set()
     hints.close(5)
 
-    assert broker.sent == [(DELIVER, 1), (DELIVER, 2), (DELIVER, 1)]
+    assert broker.sent == [(DELIVER, (1,)), (DELIVER, (2,)), (DELIVER, (1,))]
 
 
 def test_a_broker_that_is_away_holds_up_nobody_and_costs_no_memory() -> None:
