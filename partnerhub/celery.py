@@ -29,7 +29,9 @@ except ConfigurationError as error:
 
 
 @import_modules.connect(weak=False)
-def _set_up_django(**_: Any) -> None:
+def _set_up(**_: Any) -> None:
+    # The celery command takes BROKER_URL for an option of its own, and would have it overrule our settings.
+    os.environ.pop("CELERY_BROKER_URL", None)
     # Before the tasks are imported, and with them the models.
     django.setup()
     from events.delivery.look import Look
@@ -43,9 +45,12 @@ app.autodiscover_tasks(["onboarding", "events"])
 
 @setup_logging.connect(weak=False)
 def _log_our_way(**_: Any) -> None:
-    # Django's settings have set logging up. Celery's two lines for each task would drown the rest.
+    # Django's settings have set logging up. Celery's lines for each task, and each tick, would drown the rest.
     for name in ("celery.app.trace", "celery.worker.strategy"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    logging.getLogger("celery.beat").addFilter(
+        lambda record: not str(record.msg).startswith("Scheduler: Sending due task")
+    )
 
 
 @task_prerun.connect(weak=False)

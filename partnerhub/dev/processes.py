@@ -25,9 +25,6 @@ from partnerhub.lib.db_roles import ensure_roles
 
 # More pages at once than two cores can render. Threads rather than processes: they share one Django.
 WEB_THREADS = 8
-# A send waits for Graph most of its time.
-WORKER_THREADS = 8
-
 # With more arenas, one for each thread, what one thread freed is of no use to the others.
 MALLOC_ARENAS = "2"
 
@@ -91,16 +88,12 @@ def process_specs(ports: Ports, env: dict[str, str]) -> list[ProcessSpec]:
         ),
         spec(
             "worker",
-            (
-                *celery,
-                *("worker", "--pool", "threads", "--concurrency", str(WORKER_THREADS)),
-                *("--without-gossip", "--without-mingle", "--loglevel", "INFO"),
-            ),
+            (*celery, "worker"),
             ready_text="ready.",
         ),
         spec(
             "beat",
-            (*celery, "beat", "--schedule", str(STATE / "beat-schedule"), "--loglevel", "INFO"),
+            (*celery, "beat", "--schedule", str(STATE / "beat-schedule")),
             ready_text="beat: Starting",
         ),
     ]
@@ -196,6 +189,10 @@ def start_platform(*, reload: bool = False, say: Callable[[str], None] = print_l
                 migrated = run_manage(env, "migrate", "--no-input")
                 if migrated.returncode:
                     raise MigrationFailed(f"The migrations failed.\n{migrated.stdout}{migrated.stderr}")
+            with step("broker prepared", say):
+                prepared = run_manage(env, "broker", "prepare")
+                if prepared.returncode:
+                    raise MigrationFailed(f"The broker failed.\n{prepared.stdout}{prepared.stderr}")
             with Supervisor(say) as supervisor:
                 supervisor.catch_signals()
                 begun = time.monotonic()

@@ -64,17 +64,7 @@ class WorkerProcess:
         """Start it; returns once it takes messages."""
         self._log = tempfile.NamedTemporaryFile("w+", prefix="worker-", suffix=".log")  # noqa: SIM115
         self._process = subprocess.Popen(
-            [
-                sys.executable,
-                "-m",
-                "celery",
-                "--app",
-                "partnerhub",
-                "--quiet",
-                "worker",
-                "--loglevel",
-                "INFO",
-            ],
+            [sys.executable, "-m", "celery", "--app", "partnerhub", "--quiet", "worker"],
             cwd=CHECKOUT,
             env=self._environment,
             stdout=self._log,
