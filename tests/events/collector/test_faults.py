@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import signal
+import socket
 import threading
 import time
 from collections import Counter
@@ -26,6 +28,7 @@ from tests.events.collector.conftest import Client, make_event
 from tests.support.collector import CollectorProcess
 from tests.support.environment import TestDatabase
 from tests.support.factories import ConnectedPixel
+from tests.support.load import post
 from tests.support.proxy import database_proxy, proxied_url
 
 BROKEN = 0
@@ -157,6 +160,49 @@ def test_stopped_under_load_it_answers_what_it_took_and_goes(target: ConnectedPi
     # Broken are at most the requests that met a closing connection before it read them.
     broken = [event_id for event_id, status in answers.items() if status == BROKEN]
     assert not Event.objects.filter(pixel_id=target.pixel.pk, event_id__in=broken).exists()
+
+
+def test_two_collectors_under_load_share_a_log_while_one_is_replaced(
+    target: ConnectedPixel, tmp_path: Path
+) -> None:
+    told = tmp_path / "told"
+    with (
+        CollectorProcess() as stays,
+        CollectorProcess() as goes,
+        Driver(stays.base_url, target, told, name="stays", threads=4),
+        Driver(goes.base_url, target, told, name="goes", threads=4),
+    ):
+        time.sleep(0.5)
+        goes.send_signal(signal.SIGTERM)
+        assert goes.wait() == 0
+        with CollectorProcess(port=goes.port) as came, Driver(came.base_url, target, told, name="came"):
+            time.sleep(0.3)
+
+    answers = told_in(told)
+    assert {event_id.split("-")[0] for event_id, status in answers.items() if status == 200} == {
+        "stays",
+        "goes",
+        "came",
+    }
+    assert_the_log_agrees(target, answers)
+
+
+def test_clients_that_hang_up_cost_nobody_else_an_answer(target: ConnectedPixel, tmp_path: Path) -> None:
+    told = tmp_path / "told"
+    with CollectorProcess() as door:
+        hung_up = [f"hung-up-{number}" for number in range(200)]
+        with Driver(door.base_url, target, told, name="stays", threads=4):
+            for event_id in hung_up:
+                body = json.dumps(
+                    {"access_token": target.ingest_token, "data": [make_event(event_id)]}
+                ).encode()
+                with socket.create_connection(("127.0.0.1", door.port), 10) as line:
+                    line.sendall(post(f"/v26.0/{target.pixel.meta_id}/events", body)[: -random.randrange(60)])
+        assert "error" not in door.log
+
+    answers = told_in(told)
+    assert set(answers.values()) == {200}
+    assert_the_log_agrees(target, answers | dict.fromkeys(hung_up, BROKEN))
 
 
 def drip(seconds: float) -> Iterator[bytes]:
