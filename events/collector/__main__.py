@@ -14,7 +14,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
@@ -23,7 +23,6 @@ import uvloop
 
 from events.collector.app import Door
 from events.collector.body import Bodies
-from events.collector.hints import Hints
 from events.collector.link import Link
 from events.collector.protocol import DoorProtocol
 from events.collector.tokens import Tokens
@@ -36,8 +35,9 @@ from partnerhub.lib.logs import configure_logging
 KEEP_ALIVE_SECONDS: Final = 75
 # Ten seconds from the signal to the end, with room for the last commit.
 GRACE_SECONDS: Final = 7
-HINTS_SECONDS: Final = 1.0
 BACKLOG: Final = 4096
+# The worker's task, by name: events.tasks, which cannot be read without Django.
+DELIVER: Final = "events.deliver"
 # A body of a thousand events is some thirty thousand objects, none of them in a cycle, and collecting at the
 # usual 700 walks over them again and again: 16 % of the events a second, and half of the slowest answers.
 YOUNG_OBJECTS: Final = 50_000
@@ -52,12 +52,15 @@ class _Server(uvicorn.Server):
         yield
 
 
+def _hint(pixel_ids: Iterable[int]) -> None:
+    for pixel_id in pixel_ids:
+        send_hint(DELIVER, pixel_id)
+
+
 async def serve(listener: socket.socket) -> None:
     """Serve until a signal comes."""
     settings = config()
     url = settings.database_url_door.get_secret_value()
-    hints = Hints(send_hint)
-    hints.start()
     bodies = Bodies(size=settings.collector_queue_bytes, seconds=settings.collector_read_seconds)
     door = Door(
         tokens=Tokens(Link(url)),
@@ -65,7 +68,7 @@ async def serve(listener: socket.socket) -> None:
             Link(url),
             group_events=settings.collector_group_events,
             queue_events=settings.collector_queue_events,
-            on_woken=hints.wake,
+            on_woken=_hint,
         ),
         bodies=bodies,
         answer_seconds=settings.collector_answer_seconds,
@@ -93,7 +96,6 @@ async def serve(listener: socket.socket) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop)
     await server.serve(sockets=[listener])
-    hints.close(HINTS_SECONDS)
 
 
 def main() -> int:
@@ -111,6 +113,8 @@ def main() -> int:
     except ConfigurationError as error:
         sys.stderr.write(f"{error}\n")
         return 2
+    # The role that the hints go out as, where PostgreSQL is the broker.
+    os.environ["PROCESS"] = "door"
     configure_logging(level=settings.log_level, style=settings.log_format)
     try:
         # A family that the host has: 0.0.0.0 and names as well as ::.

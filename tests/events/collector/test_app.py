@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import re
 import socket
 import time
@@ -11,8 +12,10 @@ from typing import Any
 from urllib.parse import urlencode
 
 import orjson
+import psycopg
 import pytest
 import requests
+from django.core.management import call_command
 from facebook_business.adobjects.serverside.action_source import ActionSource
 from facebook_business.adobjects.serverside.custom_data import CustomData
 from facebook_business.adobjects.serverside.event import Event as SdkEvent
@@ -20,8 +23,12 @@ from facebook_business.adobjects.serverside.event_request import EventRequest
 from facebook_business.adobjects.serverside.user_data import UserData
 from facebook_business.api import FacebookAdsApi
 from facebook_business.session import FacebookSession
+from psycopg import sql
 
+from events.collector.__main__ import DELIVER
 from events.models import Event, HourlyCount, PixelLog, Rejection
+from onboarding.services import DELIVER as TASK
+from partnerhub.lib.config import config
 from tests.events.collector.conftest import Client, make_event
 from tests.support.collector import CollectorProcess
 from tests.support.factories import ConnectedPixel, make_connected_pixel
@@ -181,6 +188,27 @@ def test_each_version_that_meta_runs_is_taken(
     response = client_of.send(make_event(), url=f"{door.base_url}/{version}/{target.pixel.meta_id}/events")
 
     assert response.status_code == 200
+
+
+def test_a_pixel_that_wakes_is_hinted_at_once_after_its_commit(
+    client_of: Client, target: ConnectedPixel
+) -> None:
+    call_command("broker", "prepare")
+
+    client_of.send(make_event())
+    client_of.send(make_event())
+
+    queue = sql.Identifier("pgmq", f"q_{config().broker_prefix}hints")
+    found: list[Any] = []
+    deadline = time.monotonic() + 5
+    with psycopg.connect(os.environ["DATABASE_URL_OWNER"], autocommit=True) as owner:
+        while not found and time.monotonic() < deadline:
+            time.sleep(0.05)
+            found = owner.execute(
+                sql.SQL("SELECT message #>> '{{headers,task}}' FROM {}").format(queue)
+            ).fetchall()
+    assert found == [("events.deliver",)]
+    assert DELIVER == TASK
 
 
 # Refusals: what is wrong, and Graph's numbers for it.
