@@ -45,7 +45,7 @@ app.autodiscover_tasks(["onboarding", "events"])
 
 @setup_logging.connect(weak=False)
 def _log_our_way(**_: Any) -> None:
-    # Django's settings have set logging up. Celery's lines for each task, and each tick, would drown the rest.
+    # Django's settings set logging up. Celery's lines for each task, and each tick, would drown the rest.
     for name in ("celery.app.trace", "celery.worker.strategy"):
         logging.getLogger(name).setLevel(logging.WARNING)
     logging.getLogger("celery.beat").addFilter(

@@ -22,6 +22,7 @@ import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import HTTPError
 
+from partnerhub.lib.crashpoints import crash_point
 from partnerhub.lib.graph import limits
 from partnerhub.lib.graph.deadline import WATCHDOG, Guard
 from partnerhub.lib.graph.errors import GraphError, InDoubt, Unsent, Usage, error_from, usage_from
@@ -61,6 +62,8 @@ class _Watched:
         guard.watch(self.sock)
         guard.sent = True
         super().request(*args, **kwargs)  # type: ignore[misc]  # a mix-in for urllib3's connections
+        # All is on its way, and nothing has come back.
+        crash_point("mid_send")
 
 
 class _HTTPConnection(_Watched, HTTPConnection):

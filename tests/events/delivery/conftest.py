@@ -1,14 +1,22 @@
-"""A stand-in Graph API, a connected pixel that it knows, and the brokers at hand."""
+"""A stand-in Graph API, a connected pixel that it knows, and turns taken in this process as the worker's role."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 
 import pytest
 from django.db import connection
 
+from events.delivery import engine
+from events.delivery.engine import Turn, deliver_pixel
+from events.models import Delivery
+from onboarding.models import Pixel
+from partnerhub.lib.graph import GraphClient
 from tests.support.factories import ConnectedPixel, make_connected_pixel
 from tests.support.sandbox import SandboxProcess
+
+TakeTurn = Callable[[Pixel], Turn]
 
 
 @pytest.fixture(scope="session")
@@ -34,6 +42,30 @@ def target(transactional_db: None, sandbox: SandboxProcess) -> Iterator[Connecte
     forget_events()
 
 
+@pytest.fixture
+def hints(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
+    """The hints that the engine gave, in place of a broker."""
+    given: list[tuple[str, int]] = []
+    monkeypatch.setattr(engine, "send_hint", lambda task, pixel_id: given.append((task, pixel_id)))
+    return given
+
+
+@pytest.fixture
+def take_turn(
+    sandbox: SandboxProcess,
+    hints: list[tuple[str, int]],
+    as_role: Callable[[str], AbstractContextManager[None]],
+) -> TakeTurn:
+    """One turn of a pixel, with the worker's rights."""
+    client = GraphClient(base_url=sandbox.base_url, version="v26.0")
+
+    def take(pixel: Pixel) -> Turn:
+        with as_role("worker"):
+            return deliver_pixel(pixel.pk, client)
+
+    return take
+
+
 def introduce(sandbox: SandboxProcess, connected: ConnectedPixel) -> None:
     """Tell the stand-in of the pixel and its token."""
     sandbox.client.put_pixel(connected.pixel.meta_id)
@@ -45,3 +77,23 @@ def forget_events() -> None:
     with connection.cursor() as cursor:
         cursor.execute("DELETE FROM events_event")
         cursor.execute("DELETE FROM events_repeat")
+
+
+def let_time_pass(pixel: Pixel) -> None:
+    """What the pixel and its deliveries wait for has come; leases are over."""
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE events_pixellog SET due_at = now() WHERE pixel_id = %s", [pixel.pk])
+        cursor.execute(
+            "UPDATE events_delivery SET due_at = now() WHERE pixel_id = %s AND due_at IS NOT NULL", [pixel.pk]
+        )
+        cursor.execute(
+            "UPDATE events_delivery SET lease_until = now() - interval '1 second'"
+            " WHERE pixel_id = %s AND lease_until IS NOT NULL",
+            [pixel.pk],
+        )
+
+
+def deliveries(pixel: Pixel) -> list[tuple[int, int, str]]:
+    """The pixel's deliveries, as first offset, last offset, state."""
+    found = Delivery.objects.filter(pixel=pixel).order_by("first_offset", "pk")
+    return list(found.values_list("first_offset", "last_offset", "state"))
