@@ -35,8 +35,6 @@ PARTNER_AGENT = "datapartner"
 PARTNER_APP = "900100"
 SHOP_APP = "700700"
 PIXEL = "1000000000001"
-OWNER = "owner@datapartner.example"
-ADMIN = "admin@shop.example"
 
 RAW_EVENTS = 200
 SDK_EVENTS = 2_000
@@ -65,10 +63,31 @@ class Story:
 
     owner_password: str
     admin_password: str
-    advertiser_path: str = ""
+    # A first act that was interrupted is begun anew with people and names of its own.
+    beginnings: int = 0
     pixel_path: str = ""
     access_token: str = ""
     ingest_token: str = ""
+
+    @property
+    def suffix(self) -> str:
+        """What tells this beginning's names from an interrupted one's; nothing for the first."""
+        return str(self.beginnings) if self.beginnings > 1 else ""
+
+    @property
+    def partner(self) -> str:
+        """The partner's name."""
+        return f"Datapartner {self.suffix}".strip()
+
+    @property
+    def owner(self) -> str:
+        """The partner's owner."""
+        return f"owner{self.suffix}@datapartner.example"
+
+    @property
+    def admin(self) -> str:
+        """The advertiser's admin."""
+        return f"admin{self.suffix}@shop.example"
 
     @classmethod
     def load(cls, path: Path) -> Story:
@@ -101,15 +120,15 @@ def play(*, once: bool) -> int:
         with start_platform() as platform:
             demo = Demo(platform)
             account, tests = demo.run(begun)
-            if once:
-                print(f"demo: {account.delivered} events delivered, {tests} connections tested: ok", flush=True)
-                return 0
-            demo.stay_up()
+            if not once:
+                demo.stay_up()
     except (DemoFailed, LostVisitor) as failure:
         print(f"demo: {failure}", file=sys.stderr, flush=True)
         return 1
     except KeyboardInterrupt:
-        return 0 if not once else 130
+        return 130 if once else 0
+    if once:
+        print(f"demo: {account.delivered} events delivered, {tests} connections tested: ok", flush=True)
     return 0
 
 
@@ -130,7 +149,7 @@ class Demo:
         self._set_up_meta()
         if self._story.ingest_token:
             with _step("advertiser signs in"):
-                admin = self._sign_in(ADMIN, self._story.admin_password)
+                admin = self._sign_in(self._story.admin, self._story.admin_password)
         else:
             admin = self._first_act()
         with _step("Test connection"):
@@ -152,38 +171,42 @@ class Demo:
     # The first act: partner, owner, advertiser, pixel.
 
     def _first_act(self) -> Visitor:
-        with _step("partner Datapartner made"):
+        story = self._story
+        story.beginnings += 1
+        story.save(self._path)
+        with _step(f"partner {story.partner} made"):
             done = self._platform.manage(
-                *("partner", "create", "--name", "Datapartner", "--partner-agent", PARTNER_AGENT),
-                *("--meta-app-id", PARTNER_APP, "--owner-email", OWNER, "--app-secret-stdin"),
+                *("partner", "create", "--name", story.partner, "--partner-agent", PARTNER_AGENT),
+                *("--meta-app-id", PARTNER_APP, "--owner-email", story.owner, "--app-secret-stdin"),
                 input="the-partner-app-secret\n",
             )
             if done.returncode:
                 raise DemoFailed(f"The partner could not be made: {done.stdout}{done.stderr}")
         with _step("its owner signs up and accepts"):
-            owner, page = self._accept_invitation(OWNER, "Olivia Owner", self._story.owner_password)
+            owner, page = self._accept_invitation(story.owner, "Olivia Owner", story.owner_password)
         with _step("owner invites an advertiser"):
             page = owner.open(f"{page.path.rstrip('/')}/advertisers/invite/")
-            owner.submit(page, "email", name="Shop Example", default_country="IT", email=ADMIN)
+            owner.submit(page, "email", name="Shop Example", default_country="IT", email=story.admin)
         with _step("its admin signs up and accepts"):
-            admin, page = self._accept_invitation(ADMIN, "Adam Admin", self._story.admin_password)
-            self._story.advertiser_path = page.path
+            admin, page = self._accept_invitation(story.admin, "Adam Admin", story.admin_password)
         with _step("pixel and token entered"):
             page = admin.open(f"{page.path.rstrip('/')}/pixels/add/")
-            page = admin.submit(page, "meta_id", meta_id=PIXEL, name="Web shop", access_token=self._story.access_token)
+            page = admin.submit(
+                page, "meta_id", meta_id=PIXEL, name="Web shop", access_token=story.access_token
+            )
             self._await_green(admin, page)
             link = re.search(r'href="(/pixels/\d+/)"', page.html)
             if link is None:
                 raise DemoFailed("The test's page does not lead back to the pixel.")
-            self._story.pixel_path = link[1]
+            story.pixel_path = link[1]
         with _step("ingest token made"):
-            page = admin.open(self._story.pixel_path)
+            page = admin.open(story.pixel_path)
             page = admin.submit(page, "ingest-tokens", name="Shop server")
             token = re.search(r"pht_[A-Za-z0-9_-]{43}", page.html)
             if token is None:
                 raise DemoFailed("The new ingest token is not shown.")
-            self._story.ingest_token = token[0]
-        self._story.save(self._path)
+            story.ingest_token = token[0]
+        story.save(self._path)
         return admin
 
     def _accept_invitation(self, email: str, name: str, password: str) -> tuple[Visitor, Page]:
@@ -197,7 +220,7 @@ class Demo:
         page = visitor.open(sign_up[1].replace("&amp;", "&"))
         visitor.submit(page, "password1", name=name, email=email, password1=password)
         page = visitor.open(self._mailed_link(email, r"/accounts/confirm-email/[^/\s]+/"))
-        visitor.submit(page, "confirm-email" if any("confirm-email" in f.action for f in page.forms) else "csrfmiddlewaretoken")
+        visitor.submit(page, page.path.rstrip("/"))
         page = visitor.open("/")
         if "/accounts/login/" in visitor.open(link).url:
             visitor = self._sign_in(email, password)
@@ -301,7 +324,11 @@ class Demo:
         """This run's events at Meta, all of them: connection tests and what trickled in are not among them."""
 
         def look() -> list[StoredEvent] | None:
-            stored = [e for e in self._sandbox.stored(PIXEL, since=since) if e.event_name != "PartnerHubConnectionTest"]
+            stored = [
+                e
+                for e in self._sandbox.stored(PIXEL, since=since)
+                if e.event_name != "PartnerHubConnectionTest"
+            ]
             return stored if len(stored) >= expected else None
 
         return _await(look, DELIVERY_SECONDS, f"Not every event arrived at Meta within {DELIVERY_SECONDS} s.")
@@ -362,8 +389,8 @@ class Demo:
             f"\n  PartnerHub    {self._web}\n"
             f"  events door   {self._door}\n"
             f"  “Meta”        {self._platform.ports.url('sandbox')}  (what arrived, and the mail)\n\n"
-            f"  partner staff {OWNER}  {self._story.owner_password}\n"
-            f"  advertiser    {ADMIN}  {self._story.admin_password}\n\n"
+            f"  partner staff {self._story.owner}  {self._story.owner_password}\n"
+            f"  advertiser    {self._story.admin}  {self._story.admin_password}\n\n"
             "  Events keep trickling in. Ctrl-C stops everything.",
             flush=True,
         )
