@@ -190,13 +190,14 @@ def test_each_version_that_meta_runs_is_taken(
     assert response.status_code == 200
 
 
-def test_a_pixel_that_wakes_is_hinted_at_once_after_its_commit(
-    client_of: Client, target: ConnectedPixel
-) -> None:
+def test_a_pixel_that_wakes_is_hinted_at_once_after_its_commit(target: ConnectedPixel) -> None:
     call_command("broker", "prepare")
 
-    client_of.send(make_event())
-    client_of.send(make_event())
+    # A door of its own: one that found no broker earlier would still rest from that.
+    with CollectorProcess() as door:
+        client = Client(door.base_url, target)
+        client.send(make_event())
+        client.send(make_event())
 
     queue = sql.Identifier("pgmq", f"q_{config().broker_prefix}hints")
     found: list[Any] = []
