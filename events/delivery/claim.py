@@ -84,12 +84,12 @@ RETURNING id, first_offset, last_offset, first_received_at, last_received_at, at
 _MEASURE: Final = """
 WITH event AS (
     SELECT log_offset, received_at,
-        log_offset < %(tail)s + %(most)s
+        log_offset < %(end)s
         AND (log_offset = %(tail)s
             OR sum(octet_length(payload)) OVER (ORDER BY log_offset) <= %(bytes)s) AS fits
     FROM events_event
     WHERE advertiser_id = %(advertiser)s AND pixel_id = %(pixel)s
-      AND log_offset BETWEEN %(tail)s AND %(tail)s + %(most)s AND log_offset < %(head)s
+      AND log_offset BETWEEN %(tail)s AND %(end)s AND log_offset < %(head)s
       AND received_at BETWEEN %(tail_received_at)s AND %(head_received_at)s
 )
 SELECT count(*) FILTER (WHERE fits), min(log_offset), max(log_offset) FILTER (WHERE fits),
@@ -154,7 +154,7 @@ def _claim(cursor: Any, pixel_id: int, advertiser_id: int) -> Claim | Idle:
         "pixel": pixel_id,
         "head": head,
         "tail": tail,
-        "most": limits.EVENTS_PER_REQUEST,
+        "end": tail + limits.EVENTS_PER_REQUEST,
         "bytes": REQUEST_BYTES,
         "head_received_at": head_received_at,
         "tail_received_at": tail_received_at,

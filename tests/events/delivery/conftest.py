@@ -1,4 +1,4 @@
-"""A stand-in Graph API, a connected pixel that it knows, and turns taken in this process as the worker's role."""
+"""A stand-in Graph API, a connected pixel that it knows, and turns in this process as the worker's role."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def take_turn(
     sandbox: SandboxProcess,
     hints: list[tuple[str, int]],
     as_role: Callable[[str], AbstractContextManager[None]],
-) -> TakeTurn:
+) -> Iterator[TakeTurn]:
     """One turn of a pixel, with the worker's rights."""
     client = GraphClient(base_url=sandbox.base_url, version="v26.0")
 
@@ -63,7 +63,8 @@ def take_turn(
         with as_role("worker"):
             return deliver_pixel(pixel.pk, client)
 
-    return take
+    yield take
+    client.close()
 
 
 def introduce(sandbox: SandboxProcess, connected: ConnectedPixel) -> None:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.db import connection
@@ -144,7 +145,7 @@ def test_a_token_that_does_not_open_pauses_the_pixel_and_keeps_the_events(
     ],
 )
 def test_a_passing_refusal_backs_off_and_is_sent_again(
-    knob: dict[str, object],
+    knob: dict[str, Any],
     failure_class: str,
     outcome: str,
     target: ConnectedPixel,
@@ -184,7 +185,9 @@ def test_a_wait_that_meta_names_holds_for_the_whole_pixel(
     take_turn(target.pixel)
 
     floor = timezone.now() + timedelta(minutes=7, seconds=-5)
-    assert Delivery.objects.get().due_at > floor
+    due_at = Delivery.objects.get().due_at
+    assert due_at is not None
+    assert due_at > floor
     assert log_of(target.pixel).due_at > floor
 
 
@@ -220,7 +223,7 @@ def refused_connection() -> Callable[[int, object], object]:
     ],
 )
 def test_a_refusal_that_a_person_must_mend_parks_the_pixel_whole(
-    knob: dict[str, int], hold: str, target: ConnectedPixel, sandbox: SandboxProcess, take_turn: TakeTurn
+    knob: dict[str, Any], hold: str, target: ConnectedPixel, sandbox: SandboxProcess, take_turn: TakeTurn
 ) -> None:
     knob_id = sandbox.client.add_knob("error", **knob)
     ids = append_count(target.pixel, 1500)
@@ -281,7 +284,7 @@ def test_a_dead_token_that_was_replaced_on_the_way_holds_nothing(
     ],
 )
 def test_no_answer_of_graphs_is_a_doubt_and_is_sent_again(
-    knob: dict[str, object], target: ConnectedPixel, sandbox: SandboxProcess, take_turn: TakeTurn
+    knob: dict[str, Any], target: ConnectedPixel, sandbox: SandboxProcess, take_turn: TakeTurn
 ) -> None:
     knob = dict(knob)
     was_stored = knob.get("store", knob["kind"] == "huge")
@@ -346,7 +349,7 @@ def test_another_count_than_ours_is_accepted_with_a_finding(
     take_turn: TakeTurn,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    options = {} if received is None else {"events_received": received}
+    options: dict[str, Any] = {} if received is None else {"events_received": received}
     sandbox.client.add_knob("received", count=1, **options)
     append_count(target.pixel, 2)
 
