@@ -393,7 +393,7 @@ class FleetRow:
     @property
     def chart(self) -> Bars:
         """The last 24 hours of all its pixels, small."""
-        return bars(_labelled(self.hours), width=144, height=32, axis=False)
+        return bars(_labelled(self.hours), width=144, height=32)
 
 
 def fleet(partner: Partner, *, now: datetime) -> list[FleetRow]:

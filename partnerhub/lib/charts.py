@@ -25,61 +25,45 @@ class Bar:
 
 
 @dataclass(frozen=True, slots=True)
-class Tick:
-    """A label under the axis."""
-
-    x: float
-    label: str
-
-
-@dataclass(frozen=True, slots=True)
 class Bars:
     """A bar chart."""
 
     width: int
     height: int
-    base: float
     bars: list[Bar]
-    ticks: list[Tick]
-    top_label: str
+    # Labels for under the axis, evenly spread.
+    ticks: list[str]
     summary: str
 
 
-def bars(
-    values: Sequence[tuple[str, int]], *, width: int = 640, height: int = 150, tick_every: int = 4, axis: bool = True
-) -> Bars:
-    """A bar for each (label, value), the last one being now. The highest reaches the top; 0 is a hairline."""
+def bars(values: Sequence[tuple[str, int]], *, width: int = 720, height: int = 120, tick_every: int = 4) -> Bars:
+    """A bar for each (label, value), the last one being now. The highest reaches the top; 0 is a hairline.
+
+    The picture may be stretched to any size: it holds no text.
+    """
     top = max((value for _, value in values), default=0)
-    roof, floor = (18.0, height - 18.0) if axis else (0.0, float(height))
     slot = width / max(len(values), 1)
     gap = slot * 0.18
     drawn = []
     for number, (label, value) in enumerate(values):
-        tall = max((floor - roof) * value / top, 2.0) if value else 1.0
+        tall = max(height * value / top, 2.0) if value else 1.0
         kind = "none" if not value else "bar now" if number == len(values) - 1 else "bar"
         drawn.append(
             Bar(
                 label=label,
                 value=value,
                 x=round(number * slot + gap / 2, 2),
-                y=round(floor - tall, 2),
+                y=round(height - tall, 2),
                 width=round(slot - gap, 2),
                 height=round(tall, 2),
                 css=kind,
             )
         )
-    ticks = [
-        Tick(round(number * slot + slot / 2, 2), label)
-        for number, (label, _) in enumerate(values)
-        if axis and number % tick_every == tick_every // 2
-    ]
     total = sum(value for _, value in values)
     return Bars(
         width=width,
         height=height,
-        base=floor,
         bars=drawn,
-        ticks=ticks,
-        top_label=f"{top:,}" if top else "",
+        ticks=[label for number, (label, _) in enumerate(values) if number % tick_every == 0],
         summary=f"{total:,} in all, {top:,} at most in an hour",
     )
