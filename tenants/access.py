@@ -1,6 +1,6 @@
 """The only door to a tenant's row: whoever may not see it gets the 404 of a row that does not exist.
 
-Who sees a row but may not do the act gets a 403 with a sentence (PermissionDenied): the page was theirs to see.
+Who sees a row but may not do the act gets a 403 with a sentence (PermissionDenied).
 """
 
 from __future__ import annotations
@@ -63,9 +63,14 @@ def get_invitation_for(person: Person, invitation_id: int) -> Invitation:
     if invitation.advertiser is None:
         get_partner_for(person, invitation.partner_id, Act.MANAGE_PEOPLE)
     else:
-        get_advertiser_for(person, invitation.advertiser_id)
+        get_advertiser_for(person, invitation.advertiser.pk)
         require_inviter(person, invitation.advertiser)
     return invitation
+
+
+def find_invitation_by_link(token_hash: str) -> Invitation | None:
+    """The invitation whose link was followed, in the scope that names it: whoever holds the link sees it."""
+    return Invitation.objects.select_related("partner", "advertiser").filter(token_hash=token_hash).first()
 
 
 def require_inviter(person: Person, advertiser: Advertiser) -> None:
@@ -86,7 +91,9 @@ def get_partner_member_for(person: Person, membership_id: int) -> PartnerMembers
 
 def get_advertiser_member_for(person: Person, membership_id: int) -> AdvertiserMembership:
     """An advertiser's member, for somebody who may invite to it."""
-    found = AdvertiserMembership.objects.select_related("advertiser__partner", "person").filter(pk=membership_id)
+    found = AdvertiserMembership.objects.select_related("advertiser__partner", "person").filter(
+        pk=membership_id
+    )
     membership = found.first()
     if membership is None:
         raise Http404

@@ -38,9 +38,9 @@ def _navigation(request: HttpRequest) -> dict[str, Any] | None:
     with tenant_scope(person_id=person.pk):
         tenants = tenants_of(person)
     shown = getattr(request, "tenant", None)
-    if shown is None and tenants.count == 1:
-        shown = (tenants.partners or tenants.advertisers)[0]
-    links = [_link(request, tenant.name, *_home(tenant)) for tenant in (*tenants.partners, *tenants.advertisers)]
+    if shown is None and len(tenants.all()) == 1:
+        [shown] = tenants.all()
+    links = [_link(request, tenant.name, *_home(tenant)) for tenant in tenants.all()]
     return {
         "tenant_name": str(shown) if shown else "",
         "items": _items(request, shown) if shown else [],

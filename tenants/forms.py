@@ -20,7 +20,7 @@ ADVERTISER_ROLES = [
 ]
 
 
-class SignupForm(account_forms.SignupForm):
+class SignupForm(account_forms.SignupForm):  # type: ignore[misc]  # allauth has no types
     """Sign-up with a name, so that colleagues recognise each other."""
 
     name = forms.CharField(max_length=120, widget=forms.TextInput(attrs={"autocomplete": "name"}))

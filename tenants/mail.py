@@ -1,4 +1,4 @@
-"""The mails that tenants' acts send. They go out after the commit; a failure is told to the person, who can resend."""
+"""The mails of the tenants' acts, sent after the commit. Who asked is told of a failure, and can resend."""
 
 from __future__ import annotations
 

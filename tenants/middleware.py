@@ -23,14 +23,15 @@ class TimeZoneMiddleware:
         name = getattr(request.user, "time_zone", "") or request.COOKIES.get("time_zone", "")
         try:
             zone = zoneinfo.ZoneInfo(name) if name else None
-        except (zoneinfo.ZoneInfoNotFoundError, ValueError):
+        except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
+            # A cookie can say anything; "America" is a folder.
             zone = None
         with timezone.override(zone):
             return self.get_response(request)
 
 
 class OperatorScopeMiddleware:
-    """Run each request to the admin in the operator's own scope: row-level security lets an operator see all."""
+    """Run each request to the admin in the operator's own scope, in which row-level security shows all."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
@@ -41,4 +42,6 @@ class OperatorScopeMiddleware:
         with tenant_scope(person_id=request.user.pk):
             response = self.get_response(request)
             # Admin pages are rendered late; their queries belong in the scope, too.
-            return response.render() if hasattr(response, "render") and callable(response.render) else response
+            return (
+                response.render() if hasattr(response, "render") and callable(response.render) else response
+            )

@@ -62,6 +62,8 @@ class Person(AbstractBaseUser, PermissionsMixin):
 
 
 class PartnerQuerySet(models.QuerySet["Partner"]):
+    """Partners, scoped."""
+
     def for_person(self, person: Person) -> PartnerQuerySet:
         """The partners at which the person holds a role."""
         return self.filter(memberships__person=person)
@@ -118,6 +120,8 @@ class PartnerCredential(models.Model):
 
 
 class AdvertiserQuerySet(models.QuerySet["Advertiser"]):
+    """Advertisers, scoped."""
+
     def for_person(self, person: Person) -> AdvertiserQuerySet:
         """The advertisers that the person reaches, by a role there or at their partner."""
         return self.filter(
@@ -197,9 +201,15 @@ class AdvertiserMembership(models.Model):
 
 
 class InvitationQuerySet(models.QuerySet["Invitation"]):
+    """Invitations by their state."""
+
+    def unanswered(self) -> InvitationQuerySet:
+        """Those that were neither accepted nor revoked: open, or expired and renewable."""
+        return self.filter(accepted_at=None, revoked_at=None)
+
     def open(self, now: datetime) -> InvitationQuerySet:
         """Those that can still be accepted."""
-        return self.filter(accepted_at=None, revoked_at=None, expires_at__gt=now)
+        return self.unanswered().filter(expires_at__gt=now)
 
 
 class Invitation(models.Model):
@@ -235,6 +245,9 @@ class Invitation(models.Model):
             models.CheckConstraint(
                 condition=models.Q(accepted_at=None) | models.Q(revoked_at=None),
                 name="invitation_accepted_or_revoked",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(email=Lower("email")), name="invitation_email_lower_case"
             ),
         ]
 

@@ -19,14 +19,16 @@ class People:
 def partner_people(partner: Partner) -> People:
     """The partner's own people."""
     members = PartnerMembership.objects.filter(partner=partner).select_related("person").order_by("pk")
-    waiting = Invitation.objects.filter(partner=partner, advertiser=None, accepted_at=None, revoked_at=None)
+    waiting = Invitation.objects.unanswered().filter(partner=partner, advertiser=None)
     return People(list(members), list(waiting.order_by("-pk")))
 
 
 def advertiser_people(advertiser: Advertiser) -> People:
     """The advertiser's own people."""
-    members = AdvertiserMembership.objects.filter(advertiser=advertiser).select_related("person").order_by("pk")
-    waiting = Invitation.objects.filter(advertiser=advertiser, accepted_at=None, revoked_at=None)
+    members = (
+        AdvertiserMembership.objects.filter(advertiser=advertiser).select_related("person").order_by("pk")
+    )
+    waiting = Invitation.objects.unanswered().filter(advertiser=advertiser)
     return People(list(members), list(waiting.order_by("-pk")))
 
 
@@ -43,10 +45,9 @@ class Tenants:
     partners: list[Partner]
     advertisers: list[Advertiser]
 
-    @property
-    def count(self) -> int:
-        """How many there are."""
-        return len(self.partners) + len(self.advertisers)
+    def all(self) -> list[Partner | Advertiser]:
+        """Both kinds, partners first."""
+        return [*self.partners, *self.advertisers]
 
 
 def tenants_of(person: Person) -> Tenants:

@@ -29,6 +29,10 @@ class InvitationUnusable(Exception):
     """The invitation cannot be accepted; the text says why, to the person who followed the link."""
 
 
+class AlreadyMember(Exception):
+    """The person that the invitation is for holds a role there."""
+
+
 class AdvertiserExists(Exception):
     """The partner has an advertiser of this name already."""
 
@@ -76,17 +80,20 @@ def invite_person(
 ) -> tuple[Invitation, str]:
     """A new invitation and its token, which is in no other place: the caller mails it.
 
-    An open invitation of the same address to the same tenant is revoked by it.
+    It takes the place of an unanswered one of the same address to the same tenant. Raises AlreadyMember.
     """
     now = timezone.now()
-    Invitation.objects.open(now).filter(
-        partner=partner, advertiser=advertiser, email=email.lower()
-    ).update(revoked_at=now)
+    email = email.lower()
+    members = partner.memberships if advertiser is None else advertiser.memberships
+    if members.filter(person__email=email).exists():
+        raise AlreadyMember(f"{email} has a role here already.")
+    same = Invitation.objects.unanswered().filter(partner=partner, advertiser=advertiser, email=email)
+    same.update(revoked_at=now)
     token = new_token()
     invitation = Invitation.objects.create(
         partner=partner,
         advertiser=advertiser,
-        email=email.lower(),
+        email=email,
         role=role.value,
         token_hash=hash_token(token),
         invited_by=invited_by,
@@ -104,22 +111,23 @@ def renew_invitation(*, invitation: Invitation) -> str:
     """
     now = timezone.now()
     token = new_token()
-    renewed = Invitation.objects.filter(pk=invitation.pk, accepted_at=None, revoked_at=None).update(
-        token_hash=hash_token(token), sent_at=now, expires_at=now + INVITATION_LIFE
+    expires_at = now + INVITATION_LIFE
+    renewed = (
+        Invitation.objects.unanswered()
+        .filter(pk=invitation.pk)
+        .update(token_hash=hash_token(token), sent_at=now, expires_at=expires_at)
     )
     if not renewed:
-        raise InvitationUnusable("This invitation was already accepted or revoked.")
+        raise InvitationUnusable("This invitation was already used or withdrawn.")
+    invitation.expires_at = expires_at
     return token
 
 
 @transaction.atomic
 def revoke_invitation(*, invitation: Invitation) -> bool:
     """Whether this call revoked it; an accepted or revoked one stays as it is."""
-    return bool(
-        Invitation.objects.filter(pk=invitation.pk, accepted_at=None, revoked_at=None).update(
-            revoked_at=timezone.now()
-        )
-    )
+    unanswered = Invitation.objects.unanswered().filter(pk=invitation.pk)
+    return bool(unanswered.update(revoked_at=timezone.now()))
 
 
 @transaction.atomic
@@ -130,7 +138,7 @@ def accept_invitation(
 
     Runs in the scope of the person and of the link. Raises InvitationUnusable with the reason in words.
     """
-    if invitation.email.lower() not in {email.lower() for email in verified_emails}:
+    if invitation.email not in {email.lower() for email in verified_emails}:
         raise InvitationUnusable(
             f"This invitation was sent to {invitation.email}. Sign in with that address to accept it."
         )
@@ -196,8 +204,7 @@ def _keep_an_owner(membership: PartnerMembership, role: PartnerRole | None) -> N
     owners = PartnerMembership.objects.select_for_update().filter(
         partner_id=membership.partner_id, role=PartnerRole.OWNER
     )
-    left = [owner.pk for owner in owners.order_by("pk") if owner.pk != membership.pk]
-    if role != PartnerRole.OWNER and membership.role == PartnerRole.OWNER and not left:
+    if role != PartnerRole.OWNER and [owner.pk for owner in owners.order_by("pk")] == [membership.pk]:
         raise LastOwner("A partner keeps at least one owner.")
 
 
@@ -205,6 +212,5 @@ def _keep_an_admin(membership: AdvertiserMembership, role: AdvertiserRole | None
     admins = AdvertiserMembership.objects.select_for_update().filter(
         advertiser_id=membership.advertiser_id, role=AdvertiserRole.ADMIN
     )
-    left = [admin.pk for admin in admins.order_by("pk") if admin.pk != membership.pk]
-    if role != AdvertiserRole.ADMIN and membership.role == AdvertiserRole.ADMIN and not left:
+    if role != AdvertiserRole.ADMIN and [admin.pk for admin in admins.order_by("pk")] == [membership.pk]:
         raise LastOwner("An advertiser keeps at least one admin.")

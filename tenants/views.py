@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from allauth.account.models import EmailAddress
+from django.conf import settings
 from django.contrib import messages
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse
@@ -16,6 +17,7 @@ from partnerhub.lib.db import tenant_scope
 from tenants import services
 from tenants.access import (
     advertiser_roles,
+    find_invitation_by_link,
     get_advertiser_for,
     get_advertiser_member_for,
     get_invitation_for,
@@ -34,16 +36,15 @@ from tenants.forms import (
     PartnerRoleForm,
 )
 from tenants.mail import send_invitation
-from tenants.models import Invitation, Person
+from tenants.models import Advertiser, Invitation, Partner, Person
 from tenants.roles import Act, AdvertiserRole, PartnerRole, may_any
 from tenants.scoped import scoped, show, signed_in
 from tenants.selectors import advertiser_people, partner_people, tenants_of
 from tenants.tokens import hash_token
 
-
-# The browser remembers the invitation that it opened, so that signing up leads back to it. The server does not: it
-# keeps only the token's hash.
-INVITATION_COOKIE = "invitation"
+# The browser remembers the invitation that it opened, so that signing up leads back to it. The server keeps
+# only the token's hash.
+INVITATION_COOKIE = f"{settings.SESSION_COOKIE_NAME}_invitation"
 # A sign-up with its mail takes minutes.
 INVITATION_COOKIE_SECONDS = 3_600
 
@@ -65,11 +66,15 @@ def home(request: HttpRequest) -> HttpResponse:
         return response
     with tenant_scope(person_id=request.user.pk):
         tenants = tenants_of(request.user)
-    if tenants.count != 1:
-        return render(request, "tenants/home.html", {"tenants": tenants})
-    if tenants.partners:
-        return redirect("events:partner_home", tenants.partners[0].pk)
-    return redirect("events:advertiser_home", tenants.advertisers[0].pk)
+    if len(places := tenants.all()) == 1:
+        return _home_of(places[0])
+    return render(request, "tenants/home.html", {"tenants": tenants})
+
+
+def _home_of(tenant: Partner | Advertiser) -> HttpResponse:
+    return redirect(
+        "events:partner_home" if isinstance(tenant, Partner) else "events:advertiser_home", tenant.pk
+    )
 
 
 # Invitations.
@@ -81,62 +86,49 @@ def invitation(request: HttpRequest, token: str) -> HttpResponse:
     """What the link in an invitation's mail opens: who invites to what, and the button that accepts."""
     person = request.user if isinstance(request.user, Person) else None
     token_hash = hash_token(token)
+    reason = ""
     with tenant_scope(person_id=person.pk if person else None, invitation_hash=token_hash):
-        found = (
-            Invitation.objects.select_related("partner", "advertiser").filter(token_hash=token_hash).first()
-        )
-        if found is None:
-            return _private(render(request, "tenants/invitation_unknown.html", status=404))
-        context = _invitation_context(found, person, request.path)
-        if request.method == "POST" and person is not None:
+        found = find_invitation_by_link(token_hash)
+        verified = _verified_emails(person) if person else set()
+        if found and person and request.method == "POST":
             try:
                 services.accept_invitation(
-                    invitation=found,
-                    person=person,
-                    verified_emails=_verified_emails(person),
-                    now=timezone.now(),
+                    invitation=found, person=person, verified_emails=verified, now=timezone.now()
                 )
-            except services.InvitationUnusable as reason:
-                context["reason"] = str(reason)
-                return _private(render(request, "tenants/invitation.html", context, status=409))
-            messages.success(request, f"Welcome to {found.advertiser or found.partner}.")
-            if found.advertiser_id:
-                return redirect("events:advertiser_home", found.advertiser_id)
-            return redirect("events:partner_home", found.partner_id)
-        response = _private(render(request, "tenants/invitation.html", context))
-        if person is None and context["state"] == "open":
-            response.set_cookie(
-                INVITATION_COOKIE,
-                token,
-                max_age=INVITATION_COOKIE_SECONDS,
-                httponly=True,
-                samesite="Lax",
-                secure=request.is_secure(),
-            )
-        return response
-
-
-def _invitation_context(found: Invitation, person: Person | None, path: str) -> dict[str, object]:
-    return {
+            except services.InvitationUnusable as unusable:
+                reason = str(unusable)
+            else:
+                messages.success(request, f"Welcome to {found.advertiser or found.partner}.")
+                return _home_of(found.advertiser or found.partner)
+    if found is None:
+        return render(request, "tenants/invitation_unknown.html", status=404)
+    context = {
         "invitation": found,
         "state": found.state(timezone.now()),
         "tenant": found.advertiser or found.partner,
         "role": dict(PARTNER_ROLES + ADVERTISER_ROLES)[found.role],
-        "is_addressee": person is not None and found.email in _verified_emails(person),
-        "path": path,
-        "reason": "",
+        "is_addressee": found.email in verified,
+        "reason": reason,
     }
+    response = render(request, "tenants/invitation.html", context, status=409 if reason else 200)
+    if person is None:
+        response.set_cookie(
+            INVITATION_COOKIE,
+            token,
+            max_age=INVITATION_COOKIE_SECONDS,
+            httponly=True,
+            samesite="Lax",
+            secure=request.is_secure(),
+        )
+    # The address holds the token: what is opened from here learns only the site's name. (With no referrer at all
+    # browsers hide the origin of the page's own forms, too, which are refused then.)
+    response["Referrer-Policy"] = "strict-origin"
+    return response
 
 
 def _verified_emails(person: Person) -> set[str]:
     found = EmailAddress.objects.filter(user=person, verified=True)
     return {address.lower() for address in found.values_list("email", flat=True)}
-
-
-def _private(response: HttpResponse) -> HttpResponse:
-    # The address holds the token: no page that is opened from here may learn it.
-    response["Referrer-Policy"] = "no-referrer"
-    return response
 
 
 def _mail_after_commit(request: HttpRequest, invitation: Invitation, token: str) -> None:
@@ -146,7 +138,7 @@ def _mail_after_commit(request: HttpRequest, invitation: Invitation, token: str)
         else:
             messages.error(
                 request,
-                f"{invitation.email} is invited, but the mail could not be sent. Press Resend in a few minutes.",
+                f"{invitation.email} is invited, but the mail could not be sent. Resend it in a few minutes.",
             )
 
     transaction.on_commit(send)
@@ -158,8 +150,8 @@ def invite_advertiser(request: HttpRequest, partner_id: int) -> HttpResponse:
     """Make an advertiser, and invite its first admin."""
     person = signed_in(request)
     partner = get_partner_for(person, partner_id, Act.MANAGE_ADVERTISERS)
-    form = InviteAdvertiserForm(request.POST or None)
-    if request.method == "POST" and form.is_valid():
+    form = InviteAdvertiserForm(request.POST if request.method == "POST" else None)
+    if form.is_valid():
         data = form.cleaned_data
         try:
             advertiser = services.create_advertiser(
@@ -221,16 +213,20 @@ def partner_people_page(request: HttpRequest, partner_id: int) -> HttpResponse:
     person = signed_in(request)
     act = Act.MANAGE_PEOPLE if request.method == "POST" else Act.SEE
     partner = get_partner_for(person, partner_id, act)
-    form = InviteToPartnerForm(request.POST or None)
-    if request.method == "POST" and form.is_valid():
-        made, token = services.invite_person(
-            email=form.cleaned_data["email"],
-            role=PartnerRole(form.cleaned_data["role"]),
-            partner=partner,
-            invited_by=person,
-        )
-        _mail_after_commit(request, made, token)
-        return redirect("tenants:partner_people", partner.pk)
+    form = InviteToPartnerForm(request.POST if request.method == "POST" else None)
+    if form.is_valid():
+        try:
+            made, token = services.invite_person(
+                email=form.cleaned_data["email"],
+                role=PartnerRole(form.cleaned_data["role"]),
+                partner=partner,
+                invited_by=person,
+            )
+        except services.AlreadyMember as reason:
+            form.add_error("email", str(reason))
+        else:
+            _mail_after_commit(request, made, token)
+            return redirect("tenants:partner_people", partner.pk)
     context = {
         "partner": partner,
         "people": partner_people(partner),
@@ -250,17 +246,21 @@ def advertiser_people_page(request: HttpRequest, advertiser_id: int) -> HttpResp
     advertiser = get_advertiser_for(person, advertiser_id)
     if request.method == "POST":
         require_inviter(person, advertiser)
-    form = InviteToAdvertiserForm(request.POST or None)
-    if request.method == "POST" and form.is_valid():
-        made, token = services.invite_person(
-            email=form.cleaned_data["email"],
-            role=AdvertiserRole(form.cleaned_data["role"]),
-            partner=advertiser.partner,
-            advertiser=advertiser,
-            invited_by=person,
-        )
-        _mail_after_commit(request, made, token)
-        return redirect("tenants:advertiser_people", advertiser.pk)
+    form = InviteToAdvertiserForm(request.POST if request.method == "POST" else None)
+    if form.is_valid():
+        try:
+            made, token = services.invite_person(
+                email=form.cleaned_data["email"],
+                role=AdvertiserRole(form.cleaned_data["role"]),
+                partner=advertiser.partner,
+                advertiser=advertiser,
+                invited_by=person,
+            )
+        except services.AlreadyMember as reason:
+            form.add_error("email", str(reason))
+        else:
+            _mail_after_commit(request, made, token)
+            return redirect("tenants:advertiser_people", advertiser.pk)
     roles = advertiser_roles(person, advertiser)
     context = {
         "advertiser": advertiser,
@@ -277,15 +277,19 @@ def advertiser_people_page(request: HttpRequest, advertiser_id: int) -> HttpResp
 @scoped
 def change_partner_member(request: HttpRequest, membership_id: int) -> HttpResponse:
     """Give a member of the partner another role, or remove it (`remove` in the form)."""
-    membership = get_partner_member_for(signed_in(request), membership_id)
+    person = signed_in(request)
+    membership = get_partner_member_for(person, membership_id)
     form = PartnerRoleForm(request.POST)
     try:
         if "remove" in request.POST:
             services.remove_partner_member(membership=membership)
-            messages.success(request, f"{membership.person} no longer has a role here.")
+            messages.success(request, f"{membership.person} no longer has a role at {membership.partner}.")
+            if membership.person_id == person.pk:
+                return redirect("home")
         elif form.is_valid():
-            services.change_partner_role(membership=membership, role=PartnerRole(form.cleaned_data["role"]))
-            messages.success(request, f"{membership.person} has a new role.")
+            role = PartnerRole(form.cleaned_data["role"])
+            services.change_partner_role(membership=membership, role=role)
+            messages.success(request, f"{membership.person} is {role} now.")
         else:
             messages.error(request, "Choose one of the roles.")
     except services.LastOwner as reason:
@@ -297,17 +301,19 @@ def change_partner_member(request: HttpRequest, membership_id: int) -> HttpRespo
 @scoped
 def change_advertiser_member(request: HttpRequest, membership_id: int) -> HttpResponse:
     """Give a member of the advertiser another role, or remove it (`remove` in the form)."""
-    membership = get_advertiser_member_for(signed_in(request), membership_id)
+    person = signed_in(request)
+    membership = get_advertiser_member_for(person, membership_id)
     form = AdvertiserRoleForm(request.POST)
     try:
         if "remove" in request.POST:
             services.remove_advertiser_member(membership=membership)
-            messages.success(request, f"{membership.person} no longer has a role here.")
+            messages.success(request, f"{membership.person} no longer has a role at {membership.advertiser}.")
+            if membership.person_id == person.pk:
+                return redirect("home")
         elif form.is_valid():
-            services.change_advertiser_role(
-                membership=membership, role=AdvertiserRole(form.cleaned_data["role"])
-            )
-            messages.success(request, f"{membership.person} has a new role.")
+            role = AdvertiserRole(form.cleaned_data["role"])
+            services.change_advertiser_role(membership=membership, role=role)
+            messages.success(request, f"{membership.person} is {role} now.")
         else:
             messages.error(request, "Choose one of the roles.")
     except services.LastOwner as reason:

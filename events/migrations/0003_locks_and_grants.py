@@ -41,8 +41,8 @@ ALL_ROWS = "SELECT, INSERT, UPDATE, DELETE"
 GRANTS = {
     # Sign-in, before anybody's tenant is known: not tenants' tables.
     "tenants_person": {"app": "SELECT, INSERT, UPDATE"},
-    "tenants_person_groups": {"app": ALL_ROWS},
-    "tenants_person_user_permissions": {"app": ALL_ROWS},
+    "tenants_person_groups": {"app": "SELECT"},
+    "tenants_person_user_permissions": {"app": "SELECT"},
     "account_emailaddress": {"app": ALL_ROWS},
     "account_emailconfirmation": {"app": ALL_ROWS},
     "auth_group": {"app": "SELECT"},
@@ -53,16 +53,23 @@ GRANTS = {
     "django_session": {"app": ALL_ROWS},
     "django_migrations": {"app": "SELECT", "worker": "SELECT", "door": "SELECT"},
     # Tenants.
-    "tenants_partner": {"app": "SELECT, UPDATE", "worker": "SELECT"},
+    "tenants_partner": {
+        "app": "SELECT, UPDATE (name, partner_agent, meta_app_id, business_id)",
+        "worker": "SELECT",
+    },
     "tenants_partnercredential": {"app": "SELECT, INSERT, UPDATE", "worker": "SELECT"},
     "tenants_advertiser": {
-        "app": "SELECT, INSERT, UPDATE",
+        "app": "SELECT, INSERT, UPDATE (name, default_country)",
         "worker": "SELECT",
         "door": "SELECT (id, default_country)",
     },
-    "tenants_partnermembership": {"app": ALL_ROWS},
-    "tenants_advertisermembership": {"app": ALL_ROWS},
-    "tenants_invitation": {"app": "SELECT, INSERT, UPDATE"},
+    "tenants_partnermembership": {"app": "SELECT, INSERT, UPDATE (role), DELETE"},
+    "tenants_advertisermembership": {"app": "SELECT, INSERT, UPDATE (role), DELETE"},
+    # Whom it invites to what is never changed: a link that is out opens what its mail said.
+    "tenants_invitation": {
+        "app": "SELECT, INSERT,"
+        " UPDATE (token_hash, sent_at, expires_at, accepted_at, accepted_by_id, revoked_at)"
+    },
     # Onboarding.
     "onboarding_pixel": {
         "app": "SELECT, INSERT, UPDATE",
@@ -83,6 +90,16 @@ GRANTS = {
     "events_event": {"app": "SELECT", "worker": "SELECT"},
     "events_repeat": {"app": "SELECT", "door": "SELECT"},
     "events_hourlycount": {"app": "SELECT", "worker": "SELECT", "door": "SELECT, INSERT, UPDATE"},
+    # Functions. The policies of a role call them as that role.
+    "FUNCTION tenants_person()": {"app": "EXECUTE", "worker": "EXECUTE"},
+    "FUNCTION tenants_advertiser()": {"app": "EXECUTE", "worker": "EXECUTE"},
+    "FUNCTION tenants_invitation()": {"app": "EXECUTE", "worker": "EXECUTE"},
+    "FUNCTION tenants_reached_partners()": {"app": "EXECUTE"},
+    "FUNCTION tenants_reached_advertisers()": {"app": "EXECUTE"},
+    "FUNCTION tenants_seen_partners()": {"app": "EXECUTE", "worker": "EXECUTE"},
+    "FUNCTION tenants_is_invited(bigint, bigint, text)": {"app": "EXECUTE"},
+    "FUNCTION tenants_invited_advertiser()": {"app": "EXECUTE"},
+    "FUNCTION tenants_is_operator(bigint)": {"app": "EXECUTE"},
     "FUNCTION events_make_partitions(date, integer)": {"worker": "EXECUTE"},
 }
 

@@ -1,4 +1,4 @@
-"""SQL of the second lock, for migrations: row-level security policies and grants for the roles of the settings."""
+"""SQL of the second lock, for migrations: row-level security and grants, for the roles of the settings."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from psycopg import sql
 
 from partnerhub.lib.db import role_names
 
-# Table → policies of it: (role, command, USING, WITH CHECK). A table that is named is protected, also from its owner.
+# Table → policies of it: (role, command, USING, WITH CHECK). What is named is protected, also from its owner.
 Policies = Mapping[str, Sequence[tuple[str, str, str | None, str | None]]]
-# Table (or `function name(args)`) → role → privileges, in PostgreSQL's words; columns in brackets where not all.
+# Table (or `FUNCTION name(types)`) → role → privileges in PostgreSQL's words; columns in brackets if not all.
 Grants = Mapping[str, Mapping[str, str]]
 
 
@@ -44,16 +44,21 @@ def protect(policies: Policies) -> RunPython:
 
 
 def grant(grants: Grants) -> RunPython:
-    """Give each role what its list says. Sequences go with INSERT."""
+    """Give each role what its list says. Sequences go with INSERT.
+
+    A function is first taken from everybody, to whom PostgreSQL gives it when it is made.
+    """
 
     def forwards(apps: StateApps, schema_editor: Any) -> None:
         roles = role_names()
         for thing, by_role in grants.items():
-            kind, _, name = thing.rpartition(" ")
+            is_function = thing.startswith("FUNCTION ")
+            if is_function:
+                schema_editor.execute(f"REVOKE ALL ON {thing} FROM PUBLIC", params=None)
             for role, privileges in by_role.items():
                 statement = sql.SQL("GRANT {} ON {} TO {}").format(
                     sql.SQL(privileges),
-                    sql.SQL(thing) if kind else sql.Identifier(name),
+                    sql.SQL(thing) if is_function else sql.Identifier(thing),
                     sql.Identifier(getattr(roles, role)),
                 )
                 schema_editor.execute(statement.as_string(), params=None)

@@ -6,7 +6,7 @@ once a statement (a sub-select in the policy), not once a row.
 
 from django.db import migrations
 
-from partnerhub.lib.locks import protect
+from partnerhub.lib.locks import Policies, protect
 
 FUNCTIONS = """
 CREATE FUNCTION tenants_person() RETURNS bigint LANGUAGE sql STABLE PARALLEL SAFE AS
@@ -60,19 +60,32 @@ RETURNS boolean LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, p
         SELECT FROM tenants_invitation AS invitation
         JOIN account_emailaddress AS address
           ON address.user_id = tenants_person() AND address.verified
-         AND lower(address.email) = lower(invitation.email)
+         AND lower(address.email) = invitation.email
         WHERE invitation.token_hash = tenants_invitation()
           AND invitation.accepted_at IS NULL AND invitation.revoked_at IS NULL
           AND invitation.expires_at > now()
           AND invitation.role = offered
           AND (invitation.advertiser_id = advertiser
-               OR invitation.advertiser_id IS NULL AND advertiser IS NULL AND invitation.partner_id = partner))
+               OR invitation.advertiser_id IS NULL AND advertiser IS NULL
+                  AND invitation.partner_id = partner))
 $$;
 
 -- The advertiser that the link of this unit of work invites to: its name is shown before it is accepted.
 CREATE FUNCTION tenants_invited_advertiser() RETURNS bigint LANGUAGE sql STABLE SECURITY DEFINER
 SET search_path = public, pg_temp AS
 $$ SELECT advertiser_id FROM tenants_invitation WHERE token_hash = tenants_invitation() $$;
+
+-- Whether the person was an operator before this statement.
+CREATE FUNCTION tenants_is_operator(person bigint) RETURNS boolean LANGUAGE sql STABLE SECURITY DEFINER
+SET search_path = public, pg_temp AS
+$$ SELECT EXISTS (SELECT FROM tenants_person WHERE id = person AND is_superuser) $$;
+"""
+
+# An invitation to an advertiser is its own partner's: no link shows another partner's name.
+SAME_PARTNER = """
+ALTER TABLE tenants_advertiser ADD CONSTRAINT advertiser_of_partner UNIQUE (id, partner_id);
+ALTER TABLE tenants_invitation ADD CONSTRAINT invitation_of_same_partner
+    FOREIGN KEY (advertiser_id, partner_id) REFERENCES tenants_advertiser (id, partner_id);
 """
 
 REACHED_PARTNER = "partner_id = ANY ((SELECT tenants_reached_partners())::bigint[])"
@@ -80,7 +93,15 @@ REACHED_ADVERTISER = "advertiser_id = ANY ((SELECT tenants_reached_advertisers()
 OWN = "person_id = (SELECT tenants_person())"
 INVITED_BY_LINK = "token_hash = (SELECT tenants_invitation())"
 
-POLICIES = {
+# An operator sees every tenant, so the web site can make none: `manage.py operator create` does.
+NO_NEW_OPERATOR = "NOT (is_superuser OR is_staff) OR tenants_is_operator(id)"
+
+POLICIES: Policies = {
+    "tenants_person": [
+        ("app", "SELECT", "true", None),
+        ("app", "INSERT", None, NO_NEW_OPERATOR),
+        ("app", "UPDATE", "true", NO_NEW_OPERATOR),
+    ],
     "tenants_partner": [
         ("app", "SELECT", "id = ANY ((SELECT tenants_seen_partners())::bigint[])", None),
         (
@@ -99,9 +120,11 @@ POLICIES = {
         (
             "app",
             "SELECT",
-            "id = ANY ((SELECT tenants_reached_advertisers())::bigint[])"
-            " OR partner_id = ANY ((SELECT tenants_reached_partners())::bigint[])"
-            " OR id = (SELECT tenants_invited_advertiser())",
+            (
+                "id = ANY ((SELECT tenants_reached_advertisers())::bigint[])"
+                " OR partner_id = ANY ((SELECT tenants_reached_partners())::bigint[])"
+                " OR id = (SELECT tenants_invited_advertiser())"
+            ),
             None,
         ),
         ("app", "INSERT", None, REACHED_PARTNER),
@@ -120,8 +143,7 @@ POLICIES = {
             "app",
             "INSERT",
             None,
-            f"{REACHED_PARTNER} OR {OWN}"
-            " AND tenants_is_invited(partner_id, NULL, role)",
+            f"{REACHED_PARTNER} OR {OWN} AND tenants_is_invited(partner_id, NULL, role)",
         ),
         ("app", "UPDATE", REACHED_PARTNER, REACHED_PARTNER),
         ("app", "DELETE", REACHED_PARTNER, None),
@@ -132,8 +154,7 @@ POLICIES = {
             "app",
             "INSERT",
             None,
-            f"{REACHED_ADVERTISER} OR {OWN}"
-            " AND tenants_is_invited(NULL, advertiser_id, role)",
+            f"{REACHED_ADVERTISER} OR {OWN} AND tenants_is_invited(NULL, advertiser_id, role)",
         ),
         ("app", "UPDATE", REACHED_ADVERTISER, REACHED_ADVERTISER),
         ("app", "DELETE", REACHED_ADVERTISER, None),
@@ -155,4 +176,4 @@ POLICIES = {
 class Migration(migrations.Migration):
     dependencies = [("tenants", "0001_initial"), ("account", "0009_emailaddress_unique_primary_email")]
 
-    operations = [migrations.RunSQL(FUNCTIONS), protect(POLICIES)]
+    operations = [migrations.RunSQL(FUNCTIONS), migrations.RunSQL(SAME_PARTNER), protect(POLICIES)]

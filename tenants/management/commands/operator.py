@@ -18,7 +18,7 @@ from tenants.models import Person
 class Command(BaseCommand):
     """Makes an operator."""
 
-    help = "Makes a person who sees every tenant in the operator's pages. The password is read from standard input."
+    help = "Makes a person who sees every tenant. The password is read from standard input."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """`create` and its options."""

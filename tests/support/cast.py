@@ -1,0 +1,123 @@
+"""Two tenants with a row in every table, and people with and without a role at them; all of it committed.
+
+Tests of the locks play with it: what is committed is what another connection, on another role, would see.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from django.utils import timezone
+
+from events.models import Attempt, Delivery, Event, IngestToken, Rejection
+from events.services import issue_ingest_token
+from onboarding.models import ConnectionTest, Pixel
+from onboarding.services import add_pixel, save_pasted_token
+from partnerhub.lib.vault import Secret
+from tenants.models import (
+    Advertiser,
+    AdvertiserMembership,
+    Invitation,
+    Partner,
+    PartnerMembership,
+    Person,
+)
+from tenants.roles import AdvertiserRole, PartnerRole
+from tenants.services import invite_person
+from tests.support.factories import join_advertiser, join_partner, make_advertiser, make_partner, make_person
+from tests.support.log import append_count
+
+
+@dataclass(slots=True)
+class Tenant:
+    """A partner with one advertiser, and a row of theirs in every table that tenants own."""
+
+    partner: Partner
+    advertiser: Advertiser
+    pixel: Pixel
+    test: ConnectionTest
+    token: IngestToken
+    event: Event
+    to_partner: Invitation
+    to_advertiser: Invitation
+    # The links' tokens of the two invitations.
+    partner_link: str
+    advertiser_link: str
+    # The support's role at the partner, the analyst's at the advertiser.
+    partner_member: PartnerMembership
+    advertiser_member: AdvertiserMembership
+    # By role: owner, manager, support at the partner; admin, analyst at the advertiser.
+    people: dict[str, Person]
+
+
+def make_tenant(name: str) -> Tenant:
+    """A tenant whose rows are committed: the door writes the log over a connection of its own."""
+    partner = make_partner(f"{name} Platform", partner_agent=name.lower())
+    advertiser = make_advertiser(partner, name=f"{name} Shop")
+    people = {
+        role.value: make_person(f"{role}@{name.lower()}.example", name=f"{name} {role.title()}")
+        for role in (*PartnerRole, *AdvertiserRole)
+    }
+    partner_members = {role: join_partner(people[role], partner, role) for role in PartnerRole}
+    advertiser_members = {role: join_advertiser(people[role], advertiser, role) for role in AdvertiserRole}
+    pixel = add_pixel(advertiser=advertiser, meta_id=str(10**12 + advertiser.pk), name=f"{name} pixel")
+    credential = save_pasted_token(pixel=pixel, token=Secret(f"EAA{name}canarytoken"), created_by=None)
+    owner = people[PartnerRole.OWNER]
+    to_partner, partner_link = invite_person(
+        email=f"colleague@{name.lower()}.example",
+        role=PartnerRole.SUPPORT,
+        partner=partner,
+        invited_by=owner,
+    )
+    to_advertiser, advertiser_link = invite_person(
+        email=f"clerk@{name.lower()}.example",
+        role=AdvertiserRole.ANALYST,
+        partner=partner,
+        advertiser=advertiser,
+        invited_by=owner,
+    )
+    test = ConnectionTest.objects.create(
+        advertiser=advertiser, pixel=pixel, credential=credential, state=ConnectionTest.State.PASSED
+    )
+    token, _ = issue_ingest_token(pixel=pixel, name=f"{name} server", created_by=owner)
+    append_count(pixel, 1)
+    event = Event.objects.get(pixel=pixel)
+    _deliver_and_reject(event)
+    return Tenant(
+        partner=partner,
+        advertiser=advertiser,
+        pixel=pixel,
+        test=test,
+        token=token,
+        event=event,
+        to_partner=to_partner,
+        to_advertiser=to_advertiser,
+        partner_link=partner_link,
+        advertiser_link=advertiser_link,
+        partner_member=partner_members[PartnerRole.SUPPORT],
+        advertiser_member=advertiser_members[AdvertiserRole.ANALYST],
+        people=people,
+    )
+
+
+def _deliver_and_reject(event: Event) -> None:
+    own = {"advertiser_id": event.advertiser_id, "pixel_id": event.pixel_id}
+    delivery = Delivery.objects.create(
+        **own,
+        first_offset=event.log_offset,
+        last_offset=event.log_offset,
+        first_received_at=event.received_at,
+        last_received_at=event.received_at,
+        state=Delivery.State.REJECTED,
+        settled_at=timezone.now(),
+    )
+    Attempt.objects.create(**own, delivery=delivery, outcome=Attempt.Outcome.REFUSED)
+    Rejection.objects.create(
+        **own,
+        log_offset=event.log_offset,
+        received_at=event.received_at,
+        reason=Rejection.Reason.REFUSED,
+        delivery=delivery,
+        event_name=event.event_name,
+        event_id=event.event_id,
+    )
