@@ -1,36 +1,43 @@
 """The one client that speaks HTTP to Graph: pooled, under a deadline, its failures typed.
 
-It stands on urllib3 rather than on requests, which is a layer over urllib3 that costs more than twice its time a
-call (docs/adr); one client serves deliveries and onboarding alike. Redirects are not followed, nothing is sent
-twice, and the access token travels in a header: a URL ends up in logs.
+One client serves deliveries and onboarding alike. Redirects are not followed, nothing is sent twice, and the
+access token travels in a header: a URL ends up in logs. What goes into the request's line and headers is
+checked first, so that no id that was typed into a form can become another address.
 """
 
 from __future__ import annotations
 
 import hashlib
 import hmac
-import os
-import threading
+import ipaddress
+import re
+import ssl
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
 import orjson
-import urllib3
-from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.exceptions import HTTPError
 
-from partnerhub.lib.crashpoints import crash_point
 from partnerhub.lib.graph import limits
-from partnerhub.lib.graph.deadline import WATCHDOG, Guard
-from partnerhub.lib.graph.errors import GraphError, InDoubt, Unsent, Usage, error_from, usage_from
+from partnerhub.lib.graph.errors import (
+    CredentialRefused,
+    GraphError,
+    InDoubt,
+    Unsent,
+    Usage,
+    error_from,
+    retry_after,
+    usage_from,
+)
+from partnerhub.lib.graph.transport import NoAnswer, NothingLeft, Silence, Transport
 from partnerhub.lib.vault import Secret
 
-# As many idle connections are kept as a process has threads that send.
-POOLED_CONNECTIONS = 32
-_LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+# Ids and edges of Graph: `1000000000001/events`, `me/permissions`, `act_1/adspixels`.
+_PATH = re.compile(r"[A-Za-z0-9_]+(?:/[A-Za-z0-9_]+)*")
+# What may stand in a header; a token that was pasted with a line break or a typographer's quote does not.
+_TOKEN = re.compile(r"[!-~]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,49 +53,25 @@ class GraphAnswer:
     elapsed_ms: int
 
 
-_calls = threading.local()
-
-
-class _Watched:
-    """What both kinds of connection add: the socket is under the running call's deadline."""
-
-    sock: Any
-    connect: Callable[[], None]
-
-    def request(self, *args: Any, **kwargs: Any) -> None:
-        guard: Guard = _calls.guard
-        if self.sock is None:
-            self.connect()
-        guard.watch(self.sock)
-        guard.sent = True
-        super().request(*args, **kwargs)  # type: ignore[misc]  # a mix-in for urllib3's connections
-        # All is on its way, and nothing has come back.
-        crash_point("mid_send")
-
-
-class _HTTPConnection(_Watched, HTTPConnection):
-    pass
-
-
-class _HTTPSConnection(_Watched, HTTPSConnection):
-    pass
-
-
-class _HTTPPool(urllib3.HTTPConnectionPool):
-    ConnectionCls = _HTTPConnection
-
-
-class _HTTPSPool(urllib3.HTTPSConnectionPool):
-    ConnectionCls = _HTTPSConnection
-
-
 class GraphClient:
     """Calls to one Graph API at one version. Thread-safe; after a fork it opens connections of its own."""
 
-    def __init__(self, *, base_url: str, version: str) -> None:
-        """Raises ValueError with a sentence for an address or a version that cannot be used."""
-        parts = urlsplit(base_url)
-        if parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname in _LOOPBACK):
+    def __init__(self, *, base_url: str, version: str, tls: ssl.SSLContext | None = None) -> None:
+        """Raises ValueError with a sentence for an address or a version that cannot be used.
+
+        `tls` replaces the system's trusted certificates.
+        """
+        try:
+            parts = urlsplit(base_url)
+            port = parts.port
+        except ValueError:
+            raise ValueError("GRAPH_API_BASE_URL is not an address.") from None
+        host = parts.hostname
+        if not host or parts.scheme not in ("http", "https"):
+            raise ValueError("GRAPH_API_BASE_URL is not an address such as https://graph.facebook.com.")
+        if parts.username or parts.password or parts.query or parts.fragment:
+            raise ValueError("GRAPH_API_BASE_URL has a name, a password or a query: leave them out.")
+        if parts.scheme == "http" and not _is_loopback(host):
             raise ValueError("GRAPH_API_BASE_URL must begin with https://: access tokens go there.")
         if version not in limits.VERSIONS:
             raise ValueError(
@@ -96,10 +79,17 @@ class GraphClient:
             )
         self.base_url = base_url.rstrip("/")
         self.version = version
-        self._parts = parts
-        self._pid = 0
-        self._lock = threading.Lock()
-        self._pool_now: urllib3.HTTPConnectionPool | None = None
+        self._prefix = f"{parts.path.rstrip('/')}/{version}/"
+        if parts.scheme == "https":
+            self._transport = Transport(
+                host=host, port=port or 443, tls=tls if tls is not None else ssl.create_default_context()
+            )
+        else:
+            self._transport = Transport(host=host, port=port or 80, tls=None)
+
+    def close(self) -> None:
+        """Close the idle connections. The client can be used on."""
+        self._transport.close()
 
     def get(
         self,
@@ -111,11 +101,12 @@ class GraphClient:
         deadline_seconds: float,
     ) -> GraphAnswer:
         """Read `path` below the version. Raises GraphError."""
+        _check_path(path)
         query = dict(params or {})
         if app_secret is not None:
             query["appsecret_proof"] = appsecret_proof(token, app_secret)
         target = f"{path}?{urlencode(query)}" if query else path
-        return self._call("GET", target, None, token, deadline_seconds)
+        return self._call("GET", target, b"", token, deadline_seconds)
 
     def post(
         self,
@@ -127,6 +118,7 @@ class GraphClient:
         deadline_seconds: float,
     ) -> GraphAnswer:
         """Send a JSON body to `path` below the version. Raises GraphError."""
+        _check_path(path)
         proof = {} if app_secret is None else {"appsecret_proof": appsecret_proof(token, app_secret)}
         return self._call("POST", path, orjson.dumps(dict(body) | proof), token, deadline_seconds)
 
@@ -146,91 +138,93 @@ class GraphClient:
         `app_secret` is given for tokens of the partner's own app only: another app's token with our proof is
         refused. An answer whose `events_received` differs is an answer all the same. Raises GraphError.
         """
+        target = f"{meta_id}/events"
+        _check_path(target)
         head: dict[str, str] = {"partner_agent": partner_agent}
         if test_event_code:
             head["test_event_code"] = test_event_code
         if app_secret is not None:
             head["appsecret_proof"] = appsecret_proof(token, app_secret)
         body = b"".join((orjson.dumps(head)[:-1], b',"data":[', b",".join(fragments), b"]}"))
-        return self._call("POST", f"{meta_id}/events", body, token, deadline_seconds)
-
-    def _pool(self) -> urllib3.HTTPConnectionPool:
-        with self._lock:
-            if self._pool_now is None or self._pid != os.getpid():
-                self._pid = os.getpid()
-                kind = _HTTPSPool if self._parts.scheme == "https" else _HTTPPool
-                assert self._parts.hostname is not None
-                self._pool_now = kind(
-                    self._parts.hostname, self._parts.port, maxsize=POOLED_CONNECTIONS, block=False
-                )
-            return self._pool_now
+        answer = self._call("POST", target, body, token, deadline_seconds)
+        if not answer.body.keys() & limits.EVENTS_ANSWER_KEYS:
+            raise InDoubt(
+                f"HTTP {answer.status} came back without an answer of Graph's.", status=answer.status
+            )
+        return answer
 
     def _call(
-        self, method: str, target: str, body: bytes | None, token: Secret, deadline_seconds: float
+        self, method: str, target: str, body: bytes, token: Secret, deadline_seconds: float
     ) -> GraphAnswer:
+        if not _TOKEN.fullmatch(token.reveal()):
+            raise CredentialRefused("The token holds characters that no token has; nothing was sent.")
         headers = {
             "Authorization": f"Bearer {token.reveal()}",
             "Accept": "application/json",
-            "Accept-Encoding": "identity",
             "User-Agent": "partnerhub",
         }
-        if body is not None:
+        if method == "POST":
             headers["Content-Type"] = "application/json"
         started = time.monotonic()
-        guard = WATCHDOG.arm(deadline_seconds)
-        _calls.guard = guard
-        response: urllib3.BaseHTTPResponse | None = None
-        is_whole = False
         try:
-            response = self._pool().urlopen(
-                method,
-                f"{self._parts.path}/{self.version}/{target}",
-                body=body,
-                headers=headers,
-                retries=False,
-                redirect=False,
-                timeout=urllib3.Timeout(
-                    connect=min(limits.CONNECT_SECONDS, deadline_seconds), read=deadline_seconds
-                ),
-                preload_content=False,
-                decode_content=False,
+            answer = self._transport.exchange(
+                method, self._prefix + target, headers=headers, body=body, deadline=started + deadline_seconds
             )
-            content = response.read(limits.ANSWER_BYTES + 1)
-            is_whole = len(content) <= limits.ANSWER_BYTES
-        except (HTTPError, OSError) as error:
-            raise _no_answer(error, guard, deadline_seconds) from None
-        finally:
-            guard.finish()
-            if response is not None:
-                # A connection with an answer half read must not serve the next call.
-                response.release_conn() if is_whole else response.close()
+        except NothingLeft as failure:
+            raise Unsent(f"No connection to Graph was made ({failure}).") from None
+        except NoAnswer as failure:
+            raise _in_doubt(failure, deadline_seconds) from None
         elapsed_ms = round((time.monotonic() - started) * 1000)
-        return _read(response.status, response.headers, content, is_whole, elapsed_ms)
+        return _read(answer.status, answer.headers, answer.content, elapsed_ms, hidden=(token.reveal(),))
 
 
-def _no_answer(error: Exception, guard: Guard, deadline_seconds: float) -> GraphError:
-    # The error's own text may hold the address: only its kind is said.
-    kind = type(error).__name__
-    if not guard.sent:
-        return Unsent(f"No connection to Graph was made ({kind}).")
-    if guard.expired:
-        return InDoubt(f"Graph did not answer within {deadline_seconds:g} s.")
-    return InDoubt(f"The connection broke before Graph answered ({kind}).")
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _check_path(path: str) -> None:
+    if not _PATH.fullmatch(path):
+        raise ValueError("A path of Graph's is ids and names with slashes between them.")
+
+
+def _in_doubt(failure: NoAnswer, deadline_seconds: float) -> GraphError:
+    # Never the failure's own text: it may hold what was sent.
+    match failure.silence:
+        case Silence.TIMEOUT:
+            return InDoubt(f"Graph did not answer within {deadline_seconds:g} s.")
+        case Silence.TOO_LARGE:
+            return InDoubt(
+                f"The answer is longer than {limits.ANSWER_BYTES} bytes, and no answer of Graph's."
+            )
+        case Silence.GARBLED:
+            return InDoubt(f"What came back is not HTTP ({failure}).")
+        case Silence.BROKEN:
+            return InDoubt(f"The connection broke before Graph answered ({failure}).")
 
 
 def _read(
-    status: int, headers: Mapping[str, str], content: bytes, is_whole: bool, elapsed_ms: int
+    status: int, headers: Mapping[str, str], content: bytes, elapsed_ms: int, *, hidden: Collection[str]
 ) -> GraphAnswer:
+    """The answer, as Graph meant it. Raises what it says, or InDoubt where it is none of Graph's."""
     usage = usage_from(headers)
     try:
-        body = orjson.loads(content) if is_whole else None
+        body = orjson.loads(content)
     except orjson.JSONDecodeError:
         body = None
     if isinstance(body, dict) and isinstance(body.get("error"), dict):
-        raise error_from(body["error"], status=status, headers=headers, usage=usage)
-    if not isinstance(body, dict) or not 200 <= status < 300:
-        raise InDoubt(f"HTTP {status} came back without an answer of Graph's.", status=status, usage=usage)
-    trace = body.get("fbtrace_id")
+        raise error_from(body["error"], status=status, headers=headers, usage=usage, hidden=hidden)
+    is_envelope = isinstance(body, dict) and "error" not in body and limits.UNAVAILABLE_TEXT not in content
+    if not is_envelope or not 200 <= status < 300:
+        raise InDoubt(
+            f"HTTP {status} came back without an answer of Graph's.",
+            status=status,
+            retry_after_seconds=retry_after(headers, usage),
+            usage=usage,
+        )
+    trace = body.get("fbtrace_id") or headers.get(limits.TRACE_HEADER)
     return GraphAnswer(
         status=status,
         body=body,

@@ -1,19 +1,22 @@
 """What can go wrong at Graph, as types, told apart by Graph's numbers.
 
-Texts are localised and change without notice ("Error Reference", read 2026-11-24), and an HTTP status contradicts
-the body at times: where the body has Graph's envelope, only its numbers count. No error holds a token, a payload
-or an address with secrets.
+Texts are localised and change without notice ("Error Reference", read 2026-11-24), and an HTTP status
+contradicts the body at times: where the body has Graph's envelope, only its numbers count. No error holds a
+token, a payload or an address with secrets.
 """
 
 from __future__ import annotations
 
+import email.utils
 import json
-from collections.abc import Mapping
+import math
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, ClassVar
 
 from partnerhub.lib.graph import limits
+from partnerhub.lib.redact import MASK, redact_text
 
 
 class FailureClass(StrEnum):
@@ -27,6 +30,10 @@ class FailureClass(StrEnum):
     TOO_OLD = "too_old"  # an event is past Meta's age limit
     UNSENT = "unsent"  # no connection was made: nothing left
     IN_DOUBT = "in_doubt"  # sent, and no answer of Graph's came back
+
+
+# Ours: longer than any text of Meta's that was seen, and short enough for a page.
+TEXT_LENGTH = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +63,7 @@ class GraphError(Exception):
         retry_after_seconds: float | None = None,
         usage: Usage | None = None,
     ) -> None:
-        super().__init__(message[:500])
+        super().__init__(message[:TEXT_LENGTH])
         self.code = code
         self.subcode = subcode
         self.status = status
@@ -123,13 +130,14 @@ class InDoubt(GraphError):
     failure_class = FailureClass.IN_DOUBT
 
 
-def _type_of(code: int, subcode: int | None) -> type[GraphError]:
-    if (code, subcode) == limits.BAD_REQUEST:
+def _type_of(code: int, subcode: int | None, kind: object) -> type[GraphError]:
+    if code < 0 and subcode in limits.EVENT_SUBCODES:
+        # "Handling Errors": a negative code is internal, and its subcode is to be read.
+        code = limits.INVALID_PARAMETER
+    if (code, subcode) == limits.BAD_REQUEST or code in limits.REFUSED_CODES:
         return BatchRefused
-    if code == 100:
-        if subcode == limits.TOO_OLD_SUBCODE:
-            return TooOld
-        return PermissionRefused if subcode in limits.NO_ACCESS_SUBCODES else BatchRefused
+    if code == limits.INVALID_PARAMETER:
+        return _type_of_invalid(subcode, kind)
     if code in limits.CREDENTIAL_CODES:
         return CredentialRefused
     if code in limits.PERMISSION_CODES:
@@ -140,29 +148,53 @@ def _type_of(code: int, subcode: int | None) -> type[GraphError]:
     return Transient
 
 
+def _type_of_invalid(subcode: int | None, kind: object) -> type[GraphError]:
+    if subcode == limits.TOO_OLD_SUBCODE:
+        return TooOld
+    if subcode in limits.NO_ACCESS_SUBCODES:
+        return PermissionRefused
+    if subcode is None and kind == limits.NOT_THE_CONTENT_TYPE:
+        # A missing or wrong appsecret_proof has no number of its own. It is no event's fault: a batch that is
+        # split on it would be thrown away whole. The type is an identifier of Meta's, not a text.
+        return PermissionRefused
+    return BatchRefused
+
+
 def error_from(
-    envelope: Mapping[str, Any], *, status: int, headers: Mapping[str, str], usage: Usage | None
+    envelope: Mapping[str, Any],
+    *,
+    status: int,
+    headers: Mapping[str, str],
+    usage: Usage | None,
+    hidden: Collection[str] = (),
 ) -> GraphError:
-    """The error that Graph's `error` object describes; its numbers choose the type."""
+    """The error that Graph's `error` object describes; its numbers choose the type.
+
+    `hidden` are the call's own secrets, which no text of the error repeats. An object without a code is no
+    envelope of Graph's, and so InDoubt.
+    """
     code = _number(envelope.get("code"))
+    if code is None:
+        return InDoubt(f"HTTP {status} came back with an error that has no code.", status=status, usage=usage)
     subcode = _number(envelope.get("error_subcode"))
-    kind = Transient if code is None else _type_of(code, subcode)
+    kind = _type_of(code, subcode, envelope.get("type"))
     return kind(
-        _text(envelope.get("message")) or "Graph gave no message.",
+        _text(envelope.get("message"), hidden) or "Graph gave no message.",
         code=code,
         subcode=subcode,
         status=status,
-        fbtrace_id=_text(envelope.get("fbtrace_id")),
-        user_title=_text(envelope.get("error_user_title")),
-        user_msg=_text(envelope.get("error_user_msg")),
-        blame=_blame(envelope.get("error_data")),
-        retry_after_seconds=_wait(headers, usage),
+        fbtrace_id=_text(envelope.get("fbtrace_id"), hidden)
+        or _text(headers.get(limits.TRACE_HEADER), hidden),
+        user_title=_text(envelope.get("error_user_title"), hidden),
+        user_msg=_text(envelope.get("error_user_msg"), hidden),
+        blame=_blame(envelope.get("error_data"), hidden),
+        retry_after_seconds=retry_after(headers, usage),
         usage=usage,
     )
 
 
 def usage_from(headers: Mapping[str, str]) -> Usage | None:
-    """The fullest of the usage headers ("Rate Limits"): JSON in a string; waits in minutes here, seconds there."""
+    """The fullest of the usage headers ("Rate Limits"): JSON in a string; waits in minutes or in seconds."""
     percents: list[float] = []
     waits: list[float] = [0.0]
     app = _json_header(headers, "X-App-Usage")
@@ -183,29 +215,40 @@ def usage_from(headers: Mapping[str, str]) -> Usage | None:
     return Usage(percent=max(percents), regain_seconds=max(waits))
 
 
-def _wait(headers: Mapping[str, str], usage: Usage | None) -> float | None:
-    asked = _float(headers.get("Retry-After"))
-    wait = max(asked, usage.regain_seconds if usage else 0.0)
+def retry_after(headers: Mapping[str, str], usage: Usage | None) -> float | None:
+    """The longest wait in seconds that the answer asks for: `Retry-After`, or until the usage allows more."""
+    asked = headers.get("Retry-After")
+    wait = max(_float(asked) or _until(asked, headers.get("Date")), usage.regain_seconds if usage else 0.0)
     return wait or None
 
 
-def _blame(error_data: object) -> tuple[str, ...]:
+def _until(moment: str | None, now: str | None) -> float:
+    """Seconds from one HTTP date to another, both by the other side's clock; 0 where one is missing."""
+    try:
+        later, earlier = (email.utils.parsedate_to_datetime(date or "") for date in (moment, now))
+        return max(0.0, (later - earlier).total_seconds())
+    except (TypeError, ValueError, OverflowError):
+        return 0.0
+
+
+def _blame(error_data: object, hidden: Collection[str]) -> tuple[str, ...]:
     """`error_data.blame_field_specs` as paths. Meta sends the object, or its JSON in a string."""
     if isinstance(error_data, str):
         try:
             error_data = json.loads(error_data)
-        except ValueError:
+        except (ValueError, RecursionError):
             return ()
     specs = error_data.get("blame_field_specs") if isinstance(error_data, dict) else None
     if not isinstance(specs, list):
         return ()
-    return tuple(".".join(str(part) for part in spec)[:200] for spec in specs[:10] if isinstance(spec, list))
+    paths = (".".join(str(part) for part in spec) for spec in specs[:10] if isinstance(spec, list))
+    return tuple(path for path in (_text(path[:200], hidden) for path in paths) if path)
 
 
 def _json_header(headers: Mapping[str, str], name: str) -> dict[str, Any]:
     try:
         found = json.loads(headers.get(name) or "{}")
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
 
@@ -213,16 +256,26 @@ def _json_header(headers: Mapping[str, str], name: str) -> dict[str, Any]:
 def _number(value: object) -> int | None:
     if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63:
         return value
-    return int(value) if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 19 else None
+    return (
+        int(value)
+        if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 19
+        else None
+    )
 
 
 def _float(value: object) -> float:
     try:
         number = float(value)  # type: ignore[arg-type]  # whatever a header holds
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return 0.0
-    return number if 0 <= number < 1e9 else 0.0
+    return number if math.isfinite(number) and 0 <= number < 1e9 else 0.0
 
 
-def _text(value: object) -> str | None:
-    return value[:500] if isinstance(value, str) and value else None
+def _text(value: object, hidden: Collection[str]) -> str | None:
+    """A text of Meta's, cut short and without secrets; None where it is none."""
+    if not isinstance(value, str) or not value:
+        return None
+    for secret in hidden:
+        value = value.replace(secret, MASK)
+    # Cut last: half a token would not be recognised. What is far too long is cut before, for time's sake.
+    return redact_text(value[: 20 * TEXT_LENGTH])[:TEXT_LENGTH]

@@ -1,7 +1,7 @@
 """What a failure means to a person: what happened, who must act, what to do. Pure.
 
-Written for a shop's owner who has never heard of a system user. Chosen by Meta's numbers and our failure classes;
-Meta's own texts are localised and are shown beside this, not instead of it.
+Written for a shop's owner who has never heard of a system user. Chosen by Meta's numbers and our failure
+classes; Meta's own texts are localised and are shown beside this, not instead of it.
 """
 
 from __future__ import annotations
@@ -216,7 +216,10 @@ _BY_CLASS: dict[str, Explanation] = {
     ),
     FailureClass.TOO_OLD: _BY_NUMBER[100, limits.TOO_OLD_SUBCODE],
     FailureClass.UNSENT: Explanation(
-        "Meta could not be reached", "No connection to Meta could be made. Nothing was sent.", Actor.META, _WAIT
+        "Meta could not be reached",
+        "No connection to Meta could be made. Nothing was sent.",
+        Actor.META,
+        _WAIT,
     ),
     FailureClass.IN_DOUBT: Explanation(
         "Meta did not answer",
@@ -235,7 +238,8 @@ _BY_CLASS: dict[str, Explanation] = {
     ),
     "clash": Explanation(
         "Another event came with the same event_id",
-        "An event of this name and event_id was taken in before, with other content. This one is kept and not sent.",
+        "An event of this name and event_id was taken in before, with other content. "
+        "This one is kept and not sent.",
         Actor.ADVERTISER,
         ("Give every event an event_id of its own.",),
     ),
@@ -256,7 +260,7 @@ _UNKNOWN = Explanation(
 
 
 def explain(failure_class: str, code: int | None = None, subcode: int | None = None) -> Explanation:
-    """The words for a failure, by its numbers, else by its class, else the honest words for an unknown one."""
+    """The words for a failure: by its numbers, else by its class, else the honest words for an unknown one."""
     if code is not None:
         found = _BY_NUMBER.get((code, subcode)) or _BY_NUMBER.get((code, None))
         if found is not None:
