@@ -106,7 +106,10 @@ class Delivery(models.Model):
         CLAIMED = "claimed"  # a worker holds the lease and has sent nothing
         SENDING = "sending"  # marked before the send: found so after its lease, it is in doubt
         ACCEPTED = "accepted"
-        DOUBT = "doubt", "in doubt"  # sent, and no answer came; sent again at due_at, or held where there is none
+        DOUBT = (
+            "doubt",
+            "in doubt",
+        )  # sent, and no answer came; sent again at due_at, or held where there is none
         SPLIT = "split"  # refused whole; its children carry the events on
         REJECTED = "rejected"  # every event left in it has its rejection
 

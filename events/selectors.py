@@ -307,9 +307,7 @@ class EventDetail:
 
 def event_detail(pixel: Pixel, log_offset: int) -> EventDetail | None:
     """The event at an offset of the pixel's log; None where there is none (any more)."""
-    event = Event.objects.filter(
-        advertiser=pixel.advertiser_id, pixel=pixel, log_offset=log_offset
-    ).first()
+    event = Event.objects.filter(advertiser=pixel.advertiser_id, pixel=pixel, log_offset=log_offset).first()
     if event is None:
         return None
     [row] = _with_fates(pixel, [event])
@@ -388,7 +386,9 @@ class FleetRow:
     def hours(self) -> list[Hour]:
         """The last 24 hours of all its pixels together."""
         series = [overview.hours for overview in self.pixels]
-        return [Hour(column[0].start, sum(hour.taken for hour in column)) for column in zip(*series, strict=True)]
+        return [
+            Hour(column[0].start, sum(hour.taken for hour in column)) for column in zip(*series, strict=True)
+        ]
 
     @property
     def chart(self) -> Bars:

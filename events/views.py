@@ -70,7 +70,9 @@ def log(request: HttpRequest, pixel_id: int) -> HttpResponse:
     """The pixel's log, newest first."""
     found = get_pixel_for(signed_in(request), pixel_id)
     before = request.GET.get("before", "")
-    page = selectors.event_page(found, before=int(before) if before.isdecimal() and len(before) < 19 else None)
+    page = selectors.event_page(
+        found, before=int(before) if before.isdecimal() and len(before) < 19 else None
+    )
     context = {"pixel": found, "advertiser": found.advertiser, "page": page, "is_newest": not before}
     template = "events/_rows.html" if request.htmx else "events/log.html"  # type: ignore[attr-defined]  # django-htmx
     return show(request, found.advertiser, template, context)

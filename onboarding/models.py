@@ -59,7 +59,8 @@ class Pixel(models.Model):
                 condition=models.Q(meta_id__regex=r"^[0-9]{1,20}$"), name="pixel_meta_id_is_digits"
             ),
             models.CheckConstraint(
-                condition=models.Q(held_at=None, hold="") | models.Q(held_at__isnull=False) & ~models.Q(hold=""),
+                condition=models.Q(held_at=None, hold="")
+                | models.Q(held_at__isnull=False) & ~models.Q(hold=""),
                 name="pixel_hold_has_a_time",
             ),
         ]
@@ -77,6 +78,8 @@ class Credential(models.Model):
         PASTED_TOKEN = "pasted_token", "pasted system-user token"
 
     class State(models.TextChoices):
+        """What is known of it."""
+
         UNTESTED = "untested", "not tested yet"
         WORKING = "working"
         REFUSED = "refused", "refused by Meta"
@@ -115,6 +118,8 @@ class ConnectionTest(models.Model):
     """One press of Test connection: what was sent, what Meta answered, what it means."""
 
     class State(models.TextChoices):
+        """How far it is."""
+
         WAITING = "waiting"
         RUNNING = "running"
         PASSED = "passed"

@@ -37,7 +37,9 @@ class NoCredential(Exception):
     """The pixel has no token to test with."""
 
 
-def add_pixel(*, advertiser: Advertiser, meta_id: str, name: str, default_action_source: str = "website") -> Pixel:
+def add_pixel(
+    *, advertiser: Advertiser, meta_id: str, name: str, default_action_source: str = "website"
+) -> Pixel:
     """A new pixel of the advertiser. Raises PixelExists."""
     try:
         with transaction.atomic():
@@ -72,7 +74,9 @@ def save_pasted_token(*, pixel: Pixel, token: Secret, created_by: Person | None)
     )
 
 
-def request_connection_test(*, pixel: Pixel, requested_by: Person | None, test_event_code: str = "") -> ConnectionTest:
+def request_connection_test(
+    *, pixel: Pixel, requested_by: Person | None, test_event_code: str = ""
+) -> ConnectionTest:
     """A connection test that waits for a worker. Raises NoCredential, TestUnderWay."""
     credential = Credential.objects.filter(pixel=pixel).exclude(state=Credential.State.RETIRED).first()
     if credential is None:
@@ -164,9 +168,7 @@ def run_connection_test(*, test_id: int, client: GraphClient) -> None:
 
     The network is spoken to between two short transactions, in the scope of the test's own advertiser.
     """
-    advertiser_id = (
-        ConnectionTest.objects.filter(pk=test_id).values_list("advertiser_id", flat=True).first()
-    )
+    advertiser_id = ConnectionTest.objects.filter(pk=test_id).values_list("advertiser_id", flat=True).first()
     if advertiser_id is None:
         return
     with tenant_scope(advertiser_id=advertiser_id):

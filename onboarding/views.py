@@ -50,9 +50,7 @@ def paste_token(request: HttpRequest, pixel_id: int) -> HttpResponse:
     pixel = get_pixel_for(person, pixel_id, Act.CONNECT)
     form = TokenForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
-        services.save_pasted_token(
-            pixel=pixel, token=form.cleaned_data["access_token"], created_by=person
-        )
+        services.save_pasted_token(pixel=pixel, token=form.cleaned_data["access_token"], created_by=person)
         return _start_test(request, pixel)
     status = 422 if form.is_bound else 200
     context = {"pixel": pixel, "advertiser": pixel.advertiser, "form": form}

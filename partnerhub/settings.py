@@ -33,7 +33,9 @@ _ADDRESSES = {
 if PROCESS not in _ADDRESSES:
     sys.exit(f"PartnerHub cannot start: PROCESS is {PROCESS!r}; it is one of {', '.join(_ADDRESSES)}.")
 if (_ADDRESS := _ADDRESSES[PROCESS]) is None:
-    sys.exit("PartnerHub cannot start: DATABASE_URL_OWNER is not set, and this command acts as the tables' owner.")
+    sys.exit(
+        "PartnerHub cannot start: DATABASE_URL_OWNER is not set, and this command acts as the tables' owner."
+    )
 
 SECRET_KEY = CONFIG.secret_key.get_secret_value()
 DEBUG = CONFIG.debug

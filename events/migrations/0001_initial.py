@@ -7,183 +7,385 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
     dependencies = [
-        ('onboarding', '0001_initial'),
-        ('tenants', '0001_initial'),
+        ("onboarding", "0001_initial"),
+        ("tenants", "0001_initial"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='Event',
+            name="Event",
             fields=[
-                ('pk', models.CompositePrimaryKey('advertiser_id', 'pixel_id', 'log_offset', 'received_at', blank=True, editable=False, primary_key=True, serialize=False)),
-                ('log_offset', models.BigIntegerField()),
-                ('received_at', models.DateTimeField()),
-                ('expires_at', models.DateTimeField()),
-                ('origin', models.SmallIntegerField(choices=[(1, 'server (Graph-compatible)')])),
-                ('event_name', models.TextField()),
-                ('event_id', models.TextField()),
-                ('payload', models.BinaryField()),
-                ('notices', models.TextField()),
+                (
+                    "pk",
+                    models.CompositePrimaryKey(
+                        "advertiser_id",
+                        "pixel_id",
+                        "log_offset",
+                        "received_at",
+                        blank=True,
+                        editable=False,
+                        primary_key=True,
+                        serialize=False,
+                    ),
+                ),
+                ("log_offset", models.BigIntegerField()),
+                ("received_at", models.DateTimeField()),
+                ("expires_at", models.DateTimeField()),
+                ("origin", models.SmallIntegerField(choices=[(1, "server (Graph-compatible)")])),
+                ("event_name", models.TextField()),
+                ("event_id", models.TextField()),
+                ("payload", models.BinaryField()),
+                ("notices", models.TextField()),
             ],
             options={
-                'db_table': 'events_event',
-                'managed': False,
+                "db_table": "events_event",
+                "managed": False,
             },
         ),
         migrations.CreateModel(
-            name='Delivery',
+            name="Delivery",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('kind', models.CharField(choices=[('original', 'Original'), ('half', 'half of a refused batch')], default='original', max_length=16)),
-                ('first_offset', models.BigIntegerField()),
-                ('last_offset', models.BigIntegerField()),
-                ('first_received_at', models.DateTimeField()),
-                ('last_received_at', models.DateTimeField()),
-                ('state', models.CharField(choices=[('waiting', 'Waiting'), ('claimed', 'Claimed'), ('sending', 'Sending'), ('accepted', 'Accepted'), ('doubt', 'in doubt'), ('split', 'Split'), ('rejected', 'Rejected')], max_length=16)),
-                ('due_at', models.DateTimeField(blank=True, null=True)),
-                ('lease_until', models.DateTimeField(blank=True, null=True)),
-                ('lease_token', models.UUIDField(blank=True, null=True)),
-                ('attempts', models.PositiveIntegerField(db_default=0)),
-                ('doubts', models.PositiveIntegerField(db_default=0)),
-                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
-                ('settled_at', models.DateTimeField(blank=True, null=True)),
-                ('failure_class', models.CharField(blank=True, db_default='', max_length=16)),
-                ('code', models.BigIntegerField(blank=True, null=True)),
-                ('subcode', models.BigIntegerField(blank=True, null=True)),
-                ('fbtrace_id', models.CharField(blank=True, db_default='', max_length=64)),
-                ('events_sent', models.PositiveIntegerField(blank=True, null=True)),
-                ('events_received', models.BigIntegerField(blank=True, null=True)),
-                ('advertiser', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='tenants.advertiser')),
-                ('parent', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.CASCADE, related_name='+', to='events.delivery')),
-                ('pixel', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='+', to='onboarding.pixel')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                (
+                    "kind",
+                    models.CharField(
+                        choices=[("original", "Original"), ("half", "half of a refused batch")],
+                        default="original",
+                        max_length=16,
+                    ),
+                ),
+                ("first_offset", models.BigIntegerField()),
+                ("last_offset", models.BigIntegerField()),
+                ("first_received_at", models.DateTimeField()),
+                ("last_received_at", models.DateTimeField()),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[
+                            ("waiting", "Waiting"),
+                            ("claimed", "Claimed"),
+                            ("sending", "Sending"),
+                            ("accepted", "Accepted"),
+                            ("doubt", "in doubt"),
+                            ("split", "Split"),
+                            ("rejected", "Rejected"),
+                        ],
+                        max_length=16,
+                    ),
+                ),
+                ("due_at", models.DateTimeField(blank=True, null=True)),
+                ("lease_until", models.DateTimeField(blank=True, null=True)),
+                ("lease_token", models.UUIDField(blank=True, null=True)),
+                ("attempts", models.PositiveIntegerField(db_default=0)),
+                ("doubts", models.PositiveIntegerField(db_default=0)),
+                ("created_at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                ("settled_at", models.DateTimeField(blank=True, null=True)),
+                ("failure_class", models.CharField(blank=True, db_default="", max_length=16)),
+                ("code", models.BigIntegerField(blank=True, null=True)),
+                ("subcode", models.BigIntegerField(blank=True, null=True)),
+                ("fbtrace_id", models.CharField(blank=True, db_default="", max_length=64)),
+                ("events_sent", models.PositiveIntegerField(blank=True, null=True)),
+                ("events_received", models.BigIntegerField(blank=True, null=True)),
+                (
+                    "advertiser",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="+", to="tenants.advertiser"
+                    ),
+                ),
+                (
+                    "parent",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="+",
+                        to="events.delivery",
+                    ),
+                ),
+                (
+                    "pixel",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="+", to="onboarding.pixel"
+                    ),
+                ),
             ],
             options={
-                'verbose_name_plural': 'deliveries',
+                "verbose_name_plural": "deliveries",
             },
         ),
         migrations.CreateModel(
-            name='Attempt',
+            name="Attempt",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('outcome', models.CharField(choices=[('sending', 'Sending'), ('accepted', 'Accepted'), ('refused', 'Refused'), ('unsent', 'Unsent'), ('doubt', 'in doubt')], default='sending', max_length=16)),
-                ('started_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
-                ('finished_at', models.DateTimeField(blank=True, null=True)),
-                ('http_status', models.PositiveSmallIntegerField(blank=True, null=True)),
-                ('failure_class', models.CharField(blank=True, db_default='', max_length=16)),
-                ('code', models.BigIntegerField(blank=True, null=True)),
-                ('subcode', models.BigIntegerField(blank=True, null=True)),
-                ('fbtrace_id', models.CharField(blank=True, db_default='', max_length=64)),
-                ('latency_ms', models.PositiveIntegerField(blank=True, null=True)),
-                ('advertiser', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='tenants.advertiser')),
-                ('pixel', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='+', to='onboarding.pixel')),
-                ('delivery', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='+', to='events.delivery')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                (
+                    "outcome",
+                    models.CharField(
+                        choices=[
+                            ("sending", "Sending"),
+                            ("accepted", "Accepted"),
+                            ("refused", "Refused"),
+                            ("unsent", "Unsent"),
+                            ("doubt", "in doubt"),
+                        ],
+                        default="sending",
+                        max_length=16,
+                    ),
+                ),
+                ("started_at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                ("finished_at", models.DateTimeField(blank=True, null=True)),
+                ("http_status", models.PositiveSmallIntegerField(blank=True, null=True)),
+                ("failure_class", models.CharField(blank=True, db_default="", max_length=16)),
+                ("code", models.BigIntegerField(blank=True, null=True)),
+                ("subcode", models.BigIntegerField(blank=True, null=True)),
+                ("fbtrace_id", models.CharField(blank=True, db_default="", max_length=64)),
+                ("latency_ms", models.PositiveIntegerField(blank=True, null=True)),
+                (
+                    "advertiser",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="+", to="tenants.advertiser"
+                    ),
+                ),
+                (
+                    "pixel",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="+", to="onboarding.pixel"
+                    ),
+                ),
+                (
+                    "delivery",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="+", to="events.delivery"
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
-            name='HourlyCount',
+            name="HourlyCount",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('hour', models.DateTimeField()),
-                ('event_name', models.TextField()),
-                ('origin', models.SmallIntegerField(choices=[(1, 'server (Graph-compatible)')])),
-                ('taken', models.BigIntegerField()),
-                ('repeated', models.BigIntegerField(db_default=0)),
-                ('advertiser', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='tenants.advertiser')),
-                ('pixel', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='+', to='onboarding.pixel')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("hour", models.DateTimeField()),
+                ("event_name", models.TextField()),
+                ("origin", models.SmallIntegerField(choices=[(1, "server (Graph-compatible)")])),
+                ("taken", models.BigIntegerField()),
+                ("repeated", models.BigIntegerField(db_default=0)),
+                (
+                    "advertiser",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="+", to="tenants.advertiser"
+                    ),
+                ),
+                (
+                    "pixel",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="+", to="onboarding.pixel"
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
-            name='IngestToken',
+            name="IngestToken",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('name', models.CharField(max_length=80)),
-                ('token_hash', models.CharField(max_length=64, unique=True)),
-                ('last_four', models.CharField(max_length=4)),
-                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
-                ('revoked_at', models.DateTimeField(blank=True, null=True)),
-                ('advertiser', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='tenants.advertiser')),
-                ('created_by', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL)),
-                ('pixel', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='+', to='onboarding.pixel')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("name", models.CharField(max_length=80)),
+                ("token_hash", models.CharField(max_length=64, unique=True)),
+                ("last_four", models.CharField(max_length=4)),
+                ("created_at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                ("revoked_at", models.DateTimeField(blank=True, null=True)),
+                (
+                    "advertiser",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="+", to="tenants.advertiser"
+                    ),
+                ),
+                (
+                    "created_by",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                (
+                    "pixel",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="+", to="onboarding.pixel"
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
-            name='PixelLog',
+            name="PixelLog",
             fields=[
-                ('pixel', models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, primary_key=True, related_name='log', serialize=False, to='onboarding.pixel')),
-                ('head', models.BigIntegerField(db_default=0)),
-                ('tail', models.BigIntegerField(db_default=0)),
-                ('head_received_at', models.DateTimeField(blank=True, null=True)),
-                ('tail_received_at', models.DateTimeField(blank=True, null=True)),
-                ('awake', models.BooleanField(db_default=False)),
-                ('due_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
-                ('advertiser', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='tenants.advertiser')),
+                (
+                    "pixel",
+                    models.OneToOneField(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        primary_key=True,
+                        related_name="log",
+                        serialize=False,
+                        to="onboarding.pixel",
+                    ),
+                ),
+                ("head", models.BigIntegerField(db_default=0)),
+                ("tail", models.BigIntegerField(db_default=0)),
+                ("head_received_at", models.DateTimeField(blank=True, null=True)),
+                ("tail_received_at", models.DateTimeField(blank=True, null=True)),
+                ("awake", models.BooleanField(db_default=False)),
+                ("due_at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                (
+                    "advertiser",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="+", to="tenants.advertiser"
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
-            name='Rejection',
+            name="Rejection",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('log_offset', models.BigIntegerField()),
-                ('received_at', models.DateTimeField()),
-                ('reason', models.CharField(choices=[('refused', 'refused by Meta'), ('too_old', 'too old for Meta'), ('clash', 'the same event_id came before with other content')], max_length=16)),
-                ('event_name', models.TextField()),
-                ('event_id', models.TextField()),
-                ('code', models.BigIntegerField(blank=True, null=True)),
-                ('subcode', models.BigIntegerField(blank=True, null=True)),
-                ('field', models.TextField(blank=True, db_default='')),
-                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
-                ('advertiser', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='tenants.advertiser')),
-                ('delivery', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.CASCADE, related_name='+', to='events.delivery')),
-                ('pixel', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='+', to='onboarding.pixel')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("log_offset", models.BigIntegerField()),
+                ("received_at", models.DateTimeField()),
+                (
+                    "reason",
+                    models.CharField(
+                        choices=[
+                            ("refused", "refused by Meta"),
+                            ("too_old", "too old for Meta"),
+                            ("clash", "the same event_id came before with other content"),
+                        ],
+                        max_length=16,
+                    ),
+                ),
+                ("event_name", models.TextField()),
+                ("event_id", models.TextField()),
+                ("code", models.BigIntegerField(blank=True, null=True)),
+                ("subcode", models.BigIntegerField(blank=True, null=True)),
+                ("field", models.TextField(blank=True, db_default="")),
+                ("created_at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                (
+                    "advertiser",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="+", to="tenants.advertiser"
+                    ),
+                ),
+                (
+                    "delivery",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="+",
+                        to="events.delivery",
+                    ),
+                ),
+                (
+                    "pixel",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="+", to="onboarding.pixel"
+                    ),
+                ),
             ],
         ),
         migrations.AddIndex(
-            model_name='delivery',
-            index=models.Index(fields=['pixel', 'first_offset'], name='delivery_range'),
+            model_name="delivery",
+            index=models.Index(fields=["pixel", "first_offset"], name="delivery_range"),
         ),
         migrations.AddIndex(
-            model_name='delivery',
-            index=models.Index(condition=models.Q(('state__in', ['waiting', 'doubt'])), fields=['pixel', 'due_at'], name='delivery_due'),
+            model_name="delivery",
+            index=models.Index(
+                condition=models.Q(("state__in", ["waiting", "doubt"])),
+                fields=["pixel", "due_at"],
+                name="delivery_due",
+            ),
         ),
         migrations.AddIndex(
-            model_name='delivery',
-            index=models.Index(condition=models.Q(('state__in', ['claimed', 'sending'])), fields=['lease_until'], name='delivery_leased'),
+            model_name="delivery",
+            index=models.Index(
+                condition=models.Q(("state__in", ["claimed", "sending"])),
+                fields=["lease_until"],
+                name="delivery_leased",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='delivery',
-            constraint=models.CheckConstraint(condition=models.Q(('last_offset__gte', models.F('first_offset'))), name='delivery_range_forward'),
+            model_name="delivery",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("last_offset__gte", models.F("first_offset"))),
+                name="delivery_range_forward",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='delivery',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('state__in', ['claimed', 'sending']), _negated=True), models.Q(('lease_token__isnull', False), ('lease_until__isnull', False)), _connector='OR'), name='delivery_leased_has_lease'),
+            model_name="delivery",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(("state__in", ["claimed", "sending"]), _negated=True),
+                    models.Q(("lease_token__isnull", False), ("lease_until__isnull", False)),
+                    _connector="OR",
+                ),
+                name="delivery_leased_has_lease",
+            ),
         ),
         migrations.AddIndex(
-            model_name='attempt',
-            index=models.Index(fields=['delivery'], name='attempt_delivery'),
+            model_name="attempt",
+            index=models.Index(fields=["delivery"], name="attempt_delivery"),
         ),
         migrations.AddConstraint(
-            model_name='hourlycount',
-            constraint=models.UniqueConstraint(fields=('pixel', 'hour', 'event_name', 'origin'), name='hourly_count_once'),
+            model_name="hourlycount",
+            constraint=models.UniqueConstraint(
+                fields=("pixel", "hour", "event_name", "origin"), name="hourly_count_once"
+            ),
         ),
         migrations.AddIndex(
-            model_name='ingesttoken',
-            index=models.Index(fields=['pixel'], name='ingest_token_pixel'),
+            model_name="ingesttoken",
+            index=models.Index(fields=["pixel"], name="ingest_token_pixel"),
         ),
         migrations.AddIndex(
-            model_name='pixellog',
-            index=models.Index(condition=models.Q(('awake', True)), fields=['due_at'], name='pixel_log_awake'),
+            model_name="pixellog",
+            index=models.Index(
+                condition=models.Q(("awake", True)), fields=["due_at"], name="pixel_log_awake"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='pixellog',
-            constraint=models.CheckConstraint(condition=models.Q(('tail__gte', 0), ('tail__lte', models.F('head'))), name='pixel_log_tail_within_head'),
+            model_name="pixellog",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("tail__gte", 0), ("tail__lte", models.F("head"))),
+                name="pixel_log_tail_within_head",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='rejection',
-            constraint=models.UniqueConstraint(fields=('pixel', 'log_offset'), name='rejection_once_an_event'),
+            model_name="rejection",
+            constraint=models.UniqueConstraint(
+                fields=("pixel", "log_offset"), name="rejection_once_an_event"
+            ),
         ),
     ]

@@ -94,7 +94,9 @@ def make_function(apps: StateApps, schema_editor: Any) -> None:
     """Make the partitions' function, which grants to the door's role, and the first week's partitions."""
     door = sql.Literal(role_names().door).as_string()
     schema_editor.execute(FUNCTION.replace("{door}", door), params=None)
-    schema_editor.execute("SELECT events_make_partitions((now() AT TIME ZONE 'UTC')::date - 1, 9)", params=None)
+    schema_editor.execute(
+        "SELECT events_make_partitions((now() AT TIME ZONE 'UTC')::date - 1, 9)", params=None
+    )
 
 
 class Migration(migrations.Migration):

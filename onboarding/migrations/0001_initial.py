@@ -7,94 +7,235 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
     dependencies = [
-        ('tenants', '0001_initial'),
+        ("tenants", "0001_initial"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='Pixel',
+            name="Pixel",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('meta_id', models.CharField(max_length=20, verbose_name='pixel ID')),
-                ('name', models.CharField(max_length=120)),
-                ('default_action_source', models.CharField(choices=[('website', 'Website'), ('email', 'Email'), ('app', 'App'), ('phone_call', 'Phone Call'), ('chat', 'Chat'), ('physical_store', 'Physical Store'), ('system_generated', 'System Generated'), ('business_messaging', 'Business Messaging'), ('other', 'Other')], default='website', max_length=20)),
-                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
-                ('held_at', models.DateTimeField(blank=True, null=True)),
-                ('hold', models.CharField(blank=True, choices=[('credential', 'Meta refused the token'), ('permission', 'Meta refused access to the pixel')], max_length=16)),
-                ('advertiser', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='pixels', to='tenants.advertiser')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("meta_id", models.CharField(max_length=20, verbose_name="pixel ID")),
+                ("name", models.CharField(max_length=120)),
+                (
+                    "default_action_source",
+                    models.CharField(
+                        choices=[
+                            ("website", "Website"),
+                            ("email", "Email"),
+                            ("app", "App"),
+                            ("phone_call", "Phone Call"),
+                            ("chat", "Chat"),
+                            ("physical_store", "Physical Store"),
+                            ("system_generated", "System Generated"),
+                            ("business_messaging", "Business Messaging"),
+                            ("other", "Other"),
+                        ],
+                        default="website",
+                        max_length=20,
+                    ),
+                ),
+                ("created_at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                ("held_at", models.DateTimeField(blank=True, null=True)),
+                (
+                    "hold",
+                    models.CharField(
+                        blank=True,
+                        choices=[
+                            ("credential", "Meta refused the token"),
+                            ("permission", "Meta refused access to the pixel"),
+                        ],
+                        max_length=16,
+                    ),
+                ),
+                (
+                    "advertiser",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="pixels",
+                        to="tenants.advertiser",
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
-            name='Credential',
+            name="Credential",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('option', models.CharField(choices=[('pasted_token', 'pasted system-user token')], max_length=16)),
-                ('state', models.CharField(choices=[('untested', 'not tested yet'), ('working', 'Working'), ('refused', 'refused by Meta'), ('retired', 'replaced')], default='untested', max_length=16)),
-                ('sealed', models.BinaryField()),
-                ('vault_identity', models.CharField(max_length=64, unique=True)),
-                ('last_four', models.CharField(max_length=4)),
-                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
-                ('last_good_at', models.DateTimeField(blank=True, null=True)),
-                ('refused_at', models.DateTimeField(blank=True, null=True)),
-                ('retired_at', models.DateTimeField(blank=True, null=True)),
-                ('advertiser', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='tenants.advertiser')),
-                ('created_by', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL)),
-                ('pixel', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='credentials', to='onboarding.pixel')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                (
+                    "option",
+                    models.CharField(choices=[("pasted_token", "pasted system-user token")], max_length=16),
+                ),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[
+                            ("untested", "not tested yet"),
+                            ("working", "Working"),
+                            ("refused", "refused by Meta"),
+                            ("retired", "replaced"),
+                        ],
+                        default="untested",
+                        max_length=16,
+                    ),
+                ),
+                ("sealed", models.BinaryField()),
+                ("vault_identity", models.CharField(max_length=64, unique=True)),
+                ("last_four", models.CharField(max_length=4)),
+                ("created_at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                ("last_good_at", models.DateTimeField(blank=True, null=True)),
+                ("refused_at", models.DateTimeField(blank=True, null=True)),
+                ("retired_at", models.DateTimeField(blank=True, null=True)),
+                (
+                    "advertiser",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="+", to="tenants.advertiser"
+                    ),
+                ),
+                (
+                    "created_by",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                (
+                    "pixel",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="credentials",
+                        to="onboarding.pixel",
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
-            name='ConnectionTest',
+            name="ConnectionTest",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('state', models.CharField(choices=[('waiting', 'Waiting'), ('running', 'Running'), ('passed', 'Passed'), ('failed', 'Failed')], default='waiting', max_length=16)),
-                ('test_event_code', models.CharField(blank=True, max_length=32)),
-                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
-                ('started_at', models.DateTimeField(blank=True, null=True)),
-                ('finished_at', models.DateTimeField(blank=True, null=True)),
-                ('pixel_read', models.CharField(blank=True, max_length=16)),
-                ('pixel_name_at_meta', models.CharField(blank=True, max_length=200)),
-                ('request', models.JSONField(default=dict)),
-                ('answer', models.JSONField(blank=True, null=True)),
-                ('http_status', models.PositiveSmallIntegerField(blank=True, null=True)),
-                ('events_received', models.IntegerField(blank=True, null=True)),
-                ('fbtrace_id', models.CharField(blank=True, max_length=64)),
-                ('latency_ms', models.PositiveIntegerField(blank=True, null=True)),
-                ('failure_class', models.CharField(blank=True, max_length=16)),
-                ('code', models.BigIntegerField(blank=True, null=True)),
-                ('subcode', models.BigIntegerField(blank=True, null=True)),
-                ('advertiser', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='tenants.advertiser')),
-                ('requested_by', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL)),
-                ('credential', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='+', to='onboarding.credential')),
-                ('pixel', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='tests', to='onboarding.pixel')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[
+                            ("waiting", "Waiting"),
+                            ("running", "Running"),
+                            ("passed", "Passed"),
+                            ("failed", "Failed"),
+                        ],
+                        default="waiting",
+                        max_length=16,
+                    ),
+                ),
+                ("test_event_code", models.CharField(blank=True, max_length=32)),
+                ("created_at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                ("started_at", models.DateTimeField(blank=True, null=True)),
+                ("finished_at", models.DateTimeField(blank=True, null=True)),
+                ("pixel_read", models.CharField(blank=True, max_length=16)),
+                ("pixel_name_at_meta", models.CharField(blank=True, max_length=200)),
+                ("request", models.JSONField(default=dict)),
+                ("answer", models.JSONField(blank=True, null=True)),
+                ("http_status", models.PositiveSmallIntegerField(blank=True, null=True)),
+                ("events_received", models.IntegerField(blank=True, null=True)),
+                ("fbtrace_id", models.CharField(blank=True, max_length=64)),
+                ("latency_ms", models.PositiveIntegerField(blank=True, null=True)),
+                ("failure_class", models.CharField(blank=True, max_length=16)),
+                ("code", models.BigIntegerField(blank=True, null=True)),
+                ("subcode", models.BigIntegerField(blank=True, null=True)),
+                (
+                    "advertiser",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="+", to="tenants.advertiser"
+                    ),
+                ),
+                (
+                    "requested_by",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                (
+                    "credential",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="+",
+                        to="onboarding.credential",
+                    ),
+                ),
+                (
+                    "pixel",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="tests",
+                        to="onboarding.pixel",
+                    ),
+                ),
             ],
         ),
         migrations.AddConstraint(
-            model_name='pixel',
-            constraint=models.UniqueConstraint(fields=('advertiser', 'meta_id'), name='pixel_once_an_advertiser'),
+            model_name="pixel",
+            constraint=models.UniqueConstraint(
+                fields=("advertiser", "meta_id"), name="pixel_once_an_advertiser"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='pixel',
-            constraint=models.CheckConstraint(condition=models.Q(('meta_id__regex', '^[0-9]{1,20}$')), name='pixel_meta_id_is_digits'),
+            model_name="pixel",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("meta_id__regex", "^[0-9]{1,20}$")), name="pixel_meta_id_is_digits"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='pixel',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('held_at', None), ('hold', '')), models.Q(('held_at__isnull', False), models.Q(('hold', ''), _negated=True)), _connector='OR'), name='pixel_hold_has_a_time'),
+            model_name="pixel",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(("held_at", None), ("hold", "")),
+                    models.Q(("held_at__isnull", False), models.Q(("hold", ""), _negated=True)),
+                    _connector="OR",
+                ),
+                name="pixel_hold_has_a_time",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='credential',
-            constraint=models.UniqueConstraint(condition=models.Q(('state', 'retired'), _negated=True), fields=('pixel',), name='credential_one_in_use'),
+            model_name="credential",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("state", "retired"), _negated=True),
+                fields=("pixel",),
+                name="credential_one_in_use",
+            ),
         ),
         migrations.AddIndex(
-            model_name='connectiontest',
-            index=models.Index(fields=['pixel', '-id'], name='connection_test_latest'),
+            model_name="connectiontest",
+            index=models.Index(fields=["pixel", "-id"], name="connection_test_latest"),
         ),
         migrations.AddConstraint(
-            model_name='connectiontest',
-            constraint=models.UniqueConstraint(condition=models.Q(('state__in', ['waiting', 'running'])), fields=('pixel',), name='connection_test_one_at_a_time'),
+            model_name="connectiontest",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("state__in", ["waiting", "running"])),
+                fields=("pixel",),
+                name="connection_test_one_at_a_time",
+            ),
         ),
     ]

@@ -58,7 +58,13 @@ class Shopper:
 
 
 # Typed as people type: capitals, spaces, accents, national and international numbers.
-_FIRST = (("Anna", "anna"), (" Luca", "luca"), ("GIULIA", "giulia"), ("Valéry", "valéry"), ("Marco ", "marco"))
+_FIRST = (
+    ("Anna", "anna"),
+    (" Luca", "luca"),
+    ("GIULIA", "giulia"),
+    ("Valéry", "valéry"),
+    ("Marco ", "marco"),
+)
 _LAST = (("Rossi", "rossi"), ("Bianchi", "bianchi"), ("FERRARI", "ferrari"), ("Conti", "conti"))
 _CITY = (("Roma", "roma"), ("San Remo", "sanremo"), ("MILANO", "milano"), ("La Spezia", "laspezia"))
 _PRODUCTS = (

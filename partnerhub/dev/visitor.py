@@ -59,7 +59,9 @@ class _Reader(HTMLParser):
         elif tag == "select" and name:
             self._select = name
             self._form.fields[name] = ""
-        elif tag == "option" and self._select and ("selected" in values or not self._form.fields[self._select]):
+        elif (
+            tag == "option" and self._select and ("selected" in values or not self._form.fields[self._select])
+        ):
             self._form.fields[self._select] = values.get("value", "")
 
     def handle_endtag(self, tag: str) -> None:

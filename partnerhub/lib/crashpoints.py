@@ -67,7 +67,9 @@ def _read(text: str) -> dict[str, _Charge]:
             case ["stall", seconds, *rest]:
                 charge = _Charge("stall", seconds=float(seconds))
             case _:
-                raise ValueError(f"CRASH_POINTS: {entry} is not name:kill, name:raise or name:stall:<seconds>.")
+                raise ValueError(
+                    f"CRASH_POINTS: {entry} is not name:kill, name:raise or name:stall:<seconds>."
+                )
         if name not in NAMES or len(rest) > 1:
             raise ValueError(f"CRASH_POINTS: {entry} names no crash point, or says too much.")
         charge.passes_left = int(rest[0]) if rest else 1

@@ -95,6 +95,7 @@ def django_database(url: str, **extra: Any) -> dict[str, Any]:
         "PASSWORD": parts.get("password", ""),
         "HOST": parts.get("host", ""),
         "PORT": str(parts.get("port", "") or ""),
-        "OPTIONS": {key: value for key, value in parts.items() if key not in known} | extra.pop("OPTIONS", {}),
+        "OPTIONS": {key: value for key, value in parts.items() if key not in known}
+        | extra.pop("OPTIONS", {}),
         **extra,
     }

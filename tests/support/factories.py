@@ -76,7 +76,9 @@ class ConnectedPixel:
     ingest_token: str
 
 
-def make_connected_pixel(advertiser: Advertiser | None = None, *, access_token: str | None = None) -> ConnectedPixel:
+def make_connected_pixel(
+    advertiser: Advertiser | None = None, *, access_token: str | None = None
+) -> ConnectedPixel:
     """A pixel ready to take events in and to deliver them."""
     pixel = make_pixel(advertiser)
     access_token = access_token or f"EAAtoken{pixel.meta_id}"
