@@ -1,4 +1,7 @@
-"""What people type about a pixel: parsed and checked, not saved. A token that was typed is never shown again."""
+"""What people type about a pixel: parsed and checked, not saved.
+
+A token that was typed is never shown again.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ _TOKEN = re.compile(r"[A-Za-z0-9_.|\-]{20,1000}")
 
 
 class PixelIdField(forms.CharField):
-    """Meta's number of a pixel, also out of a pasted text with spaces; a link is refused with the number in it."""
+    """Meta's number of a pixel, also with spaces in it; a link is refused, and its number named."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -51,7 +54,7 @@ class AccessTokenField(forms.CharField):
             ),
         )
 
-    def clean(self, value: Any) -> Secret:  # type: ignore[override]  # a secret must not travel as str
+    def clean(self, value: Any) -> Secret:
         """The token. Its letters prove nothing: only a test event does."""
         text = re.sub(r"\s", "", str(super().clean(value)).strip().removeprefix("Bearer ")).strip("\"'")
         if not _TOKEN.fullmatch(text):

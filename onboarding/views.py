@@ -65,7 +65,7 @@ def test_connection(request: HttpRequest, pixel_id: int) -> HttpResponse:
     form = ConnectionTestForm(request.POST)
     if not form.is_valid():
         for error in form.errors["test_event_code"]:
-            messages.error(request, error)
+            messages.error(request, str(error))
         return redirect("events:pixel", pixel.pk)
     return _start_test(request, pixel, form.cleaned_data["test_event_code"])
 

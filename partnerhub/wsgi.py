@@ -5,6 +5,6 @@ import os
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "partnerhub.settings")
 os.environ["PROCESS"] = "web"
 
-from django.core.wsgi import get_wsgi_application  # noqa: E402  (the lines above come first)
+from django.core.wsgi import get_wsgi_application
 
 application = get_wsgi_application()

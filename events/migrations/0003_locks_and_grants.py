@@ -5,13 +5,13 @@ This is the one list of grants; tests hold the database to it. What is not on it
 
 from django.db import migrations
 
-from partnerhub.lib.locks import grant, protect
+from partnerhub.lib.locks import Grants, Policies, grant, protect
 
 REACHED = "advertiser_id = ANY ((SELECT tenants_reached_advertisers())::bigint[])"
 TAKEN_UP = "advertiser_id = (SELECT tenants_advertiser())"
 
 READ_BY_APP = ("app", "SELECT", REACHED, None)
-POLICIES = {
+POLICIES: Policies = {
     "events_ingesttoken": [("app", "ALL", REACHED, REACHED), ("door", "SELECT", "true", None)],
     # Dispatch tables: the worker's sweep looks over all of them. No payload, no secret.
     "events_pixellog": [
@@ -38,7 +38,7 @@ POLICIES = {
 }
 
 ALL_ROWS = "SELECT, INSERT, UPDATE, DELETE"
-GRANTS = {
+GRANTS: Grants = {
     # Sign-in, before anybody's tenant is known: not tenants' tables.
     "tenants_person": {"app": "SELECT, INSERT, UPDATE"},
     "tenants_person_groups": {"app": "SELECT"},
