@@ -37,7 +37,7 @@ BADGES = {
 }
 RANK = {state: rank for rank, state in enumerate(Health)}
 
-# Meta asks for events within the hour ("Best Practices", read 2026-11-24); well before that, somebody should look.
+# Meta asks for events within the hour ("Best Practices", read 2026-11-24); somebody should look well before.
 LATE_AFTER = timedelta(minutes=15)
 
 
@@ -83,7 +83,11 @@ def judge(facts: Facts, *, now: datetime) -> Verdict:
         return Verdict(Health.NOT_CONNECTED, "Paste an access token to connect this pixel.")
     if facts.hold:
         reason = "the token" if facts.hold == "credential" else "access to the pixel"
-        kept = f" {_events(facts.waiting)} wait safely." if facts.waiting else " Events that come in wait safely."
+        kept = (
+            f" {_events(facts.waiting)} wait safely."
+            if facts.waiting
+            else " Events that come in wait safely."
+        )
         return Verdict(Health.HELD, f"Meta refused {reason}.{kept} Paste a new token to go on.")
     if facts.credential_refused or facts.last_test_passed is False:
         return Verdict(Health.FAILING, "The last connection test failed. Open it to see what to do.")

@@ -11,10 +11,10 @@ PIECE_BYTES = 64 * 1024
 
 
 class Inflater:
-    """Inflates gzip or deflate; refuses, by name, other encodings, broken data, and more than `limit` bytes."""
+    """Inflates gzip or deflate; refuses other encodings, broken data, and more than `limit` bytes."""
 
     def __init__(self, encoding: str, limit: int) -> None:
-        """`encoding` is the Content-Encoding header's value. Raises Refusal (415) for what is not supported."""
+        """`encoding` is the value of Content-Encoding. Raises Refusal (415) for what is not supported."""
         name = encoding.strip().lower()
         if name not in ("gzip", "x-gzip", "deflate", "identity", ""):
             raise refusals.unsupported_encoding(encoding)

@@ -1,19 +1,21 @@
 """Match keys in the form that Meta hashes them in, one function a key. Pure.
 
-The rules are Meta's "Customer Information Parameters" (2026-01-09, read 2026-11-24). Where Meta's own normalisers
-(Python SDK 26.0.3, PHP SDK 25.0.1, parameter builder) disagree with each other, the documented rule holds.
+The rules are Meta's "Customer Information Parameters" (2026-01-09, read 2026-11-24). Where Meta's own
+normalisers (Python SDK 26.0.3, PHP SDK 25.0.1, parameter builder) disagree with each other, the documented
+rule holds.
 
-Each function takes a text and gives the normalised text, or None where nothing usable is left: a value that cannot
-match anybody must not be hashed into one that looks as if it could. All are idempotent and never raise.
+Each function takes a text and gives the normalised text, or None where nothing usable is left: a value that
+cannot match anybody must not be hashed into one that looks as if it could. None raises, and all but `ph` are
+idempotent: digits alone do not say whether a country code is among them.
 """
 
 from __future__ import annotations
 
-import datetime
 import hashlib
 import re
 import unicodedata
 from collections.abc import Callable
+from datetime import date
 from typing import Final
 
 # SHA-256 of nothing: sent by clients that hash an empty field.
@@ -114,7 +116,7 @@ def db(text: str) -> str | None:
     if match is None or not text.isascii() or match[1] < "1900":
         return None
     try:
-        datetime.date(int(match[1]), int(match[2]), int(match[3]))
+        date(int(match[1]), int(match[2]), int(match[3]))
     except ValueError:
         return None
     return "".join(match.groups())
@@ -129,7 +131,7 @@ def _without_punctuation(text: str) -> str:
     text = text.translate(_ASCII_PUNCTUATION)
     if text.isascii():
         return text
-    return "".join(sign for sign in text if unicodedata.category(sign)[0] not in "PSC")
+    return "".join(sign for sign in text if sign.isspace() or unicodedata.category(sign)[0] not in "PSC")
 
 
 # Key of user_data → its rule; `ph` besides needs the default country.

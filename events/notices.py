@@ -19,7 +19,7 @@ SENTENCES: Final[dict[str, str]] = {
     "empty": "{field} was empty; it was left out.",
     "unusable": "{field} held nothing that can match a person; it was left out.",
     "no_country": "{field} had no country code, and the advertiser has no default country; it was left out.",
-    "no_click_id": "{field} had no click ID in it; it was left out, for Meta refuses the event because of it.",
+    "no_click_id": "{field} had no click ID in it; it was left out, for Meta refuses such an event.",
     "odd_form": "{field} does not have the form that Meta documents; it is sent as it is.",
     "missing": "{field} is missing. Meta takes the event, and advises to send it for events of a web site.",
 }

@@ -1,13 +1,14 @@
 """A request's bytes → its token and its events, in every form that Conversions API clients send. Pure.
 
-JSON, urlencoded forms and multipart forms; `data` as an array, as its JSON in a text, or as an array of JSON texts
-(Meta's Python SDK); the token in the body, the query or the Authorization header. The rules for odd JSON, by name:
+JSON, urlencoded forms and multipart forms; `data` as an array, as its JSON in a text, or as an array of JSON
+texts (Meta's Python SDK); the token in the body, the query or the Authorization header. The rules for odd
+JSON, by name:
 
 - NaN, Infinity and numbers beyond a double (1e400) are refused; so are numbers beyond 64 bits (events.payload);
 - a lone surrogate is refused, a NUL byte too (events.payload), and text that is not UTF-8;
 - a byte order mark before the JSON is taken off;
 - of a key that stands twice in an object the last one counts, as in most parsers; of a form's field too;
-- more than 150,000 keys are refused unparsed;
+- more than 150,000 keys or 400,000 values are refused unparsed;
 - nesting is at most 32 deep (events.payload), and parsing itself stops a deep pile of brackets early.
 """
 
@@ -30,11 +31,15 @@ from partnerhub.lib.graph.limits import EVENTS_PER_REQUEST
 BOM: Final = b"\xef\xbb\xbf"
 # Fields of a form or a query; clients send fewer than ten.
 FIELDS: Final = 64
-# Counted before parsing, as colons: 150 keys for each of a thousand events, five times what clients send. Half a
-# million keys fit into 8 MiB, and parsing them takes 0.2 s of CPU, whoever sends them.
+# Counted before parsing, as colons: 150 keys for each of a thousand events, five times what clients send.
+# Half a million keys fit into 8 MiB, and parsing them takes 0.2 s of CPU, whoever sends them.
 KEYS: Final = 150_000
+# Counted before parsing, as commas: four million zeros fit into 8 MiB. A thousand purchases of a hundred things
+# have fewer.
+VALUES: Final = 400_000
 # Of a refused body of up to this size we look for the guilty value; of a larger one we say the position.
 DIAGNOSED_BYTES: Final = 256 * 1024
+PATH_CHARACTERS: Final = 200
 
 # What we do not pass on, and so refuse rather than drop in silence.
 REFUSED_PARAMETERS: Final[dict[str, str]] = {
@@ -73,8 +78,8 @@ def open_request(body: bytes, content_type: str, query: bytes, authorization: st
 def read_submission(opened: Opened) -> Submission:
     """The submission of a request, once its token is known to be good. Raises Refusal.
 
-    `appsecret_proof` is ignored: it proves an app of Meta's, and the token is ours. `partner_agent` is replaced by
-    the partner's at delivery, which a notice says.
+    `appsecret_proof` is ignored: it proves an app of Meta's, and the token is ours. `partner_agent` is
+    replaced by the partner's at delivery, which a notice says.
     """
     parameters = opened.parameters
     for name, reason in REFUSED_PARAMETERS.items():
@@ -90,13 +95,14 @@ def parse_submission(body: bytes, content_type: str, query: bytes, authorization
 
 
 def _token(parameters: Mapping[str, Any], authorization: str | None, query: bytes) -> str | None:
-    found = {token for token in (parameters.get("access_token"), _query(query).get("access_token")) if token}
+    given = [parameters.get("access_token"), _query(query).get("access_token")]
     if authorization and authorization[:7].lower() == "bearer ":
-        found.add(authorization[7:].strip())
+        given.append(authorization[7:].strip())
+    # Of a JSON body it can be anything; what is no text is no token.
+    found = {token for token in given if isinstance(token, str) and token}
     if len(found) > 1:
         raise Refusal("The request carries different access tokens.", field="access_token")
-    token = next(iter(found), None)
-    return token if isinstance(token, str) else None
+    return next(iter(found), None)
 
 
 def _query(query: bytes) -> dict[str, Any]:
@@ -114,7 +120,7 @@ def _body(body: bytes, content_type: str) -> dict[str, Any]:
         return _form(body, "body")
     if kind == "multipart/form-data":
         return _multipart(body, str(message.get_param("boundary") or ""))
-    if kind.endswith("/json") or kind.endswith("+json") or kind == "text/plain":
+    if kind.endswith(("/json", "+json")) or kind == "text/plain":
         parsed = _json(body, "body")
         if not isinstance(parsed, dict):
             raise Refusal("The body must be a JSON object with `data` in it.", field="data")
@@ -184,6 +190,8 @@ def _json(text: bytes, place: str) -> Any:
     text = text.removeprefix(BOM)
     if text.count(b":") > KEYS:
         raise Refusal(f"It holds more than {KEYS} keys.", field=None if place == "body" else place)
+    if text.count(b",") > VALUES:
+        raise Refusal(f"It holds more than {VALUES} values.", field=None if place == "body" else place)
     try:
         return orjson.loads(text)
     except orjson.JSONDecodeError as error:
@@ -206,7 +214,7 @@ def _diagnosis(text: bytes, place: str, error: orjson.JSONDecodeError) -> Refusa
 
 
 def _guilty(text: bytes) -> tuple[str, str] | None:
-    """The path of a value that Python's lenient parser takes and JSON does not allow, and what it is."""
+    """The path of the first value that Python's lenient parser takes and JSON does not allow, and what it is."""
     try:
         lenient = json.loads(text)
     except (ValueError, RecursionError):
@@ -215,10 +223,12 @@ def _guilty(text: bytes) -> tuple[str, str] | None:
     while pile:
         path, value = pile.pop()
         if isinstance(value, dict):
-            pile += [(f"{path}.{key}".lstrip("."), item) for key, item in value.items()]
-            pile += [(f"{path} (a key)".strip(), key) for key in value]
+            for key, item in reversed(value.items()):
+                pile += [(_shortened(f"{path}.{key}"), item), (_shortened(f"{path} (a key)"), key)]
         elif isinstance(value, list):
-            pile += [(f"{path}[{number}]", item) for number, item in enumerate(value)]
+            pile += [
+                (_shortened(f"{path}[{number}]"), value[number]) for number in reversed(range(len(value)))
+            ]
         elif isinstance(value, float) and not math.isfinite(value):
             return _printable(path), "It is no finite number (NaN, Infinity, or beyond a double's range)."
         elif isinstance(value, str) and any("\ud800" <= sign <= "\udfff" for sign in value):
@@ -226,5 +236,11 @@ def _guilty(text: bytes) -> tuple[str, str] | None:
     return None
 
 
+def _shortened(path: str) -> str:
+    # Each value that is still to be looked at holds its path: one long key must not be copied a thousandfold.
+    return path.lstrip(". ")[:PATH_CHARACTERS]
+
+
 def _printable(path: str) -> str:
-    return path.encode("ascii", "replace").decode()[:200]
+    text = path.encode("ascii", "replace").decode()
+    return "".join(sign if sign.isprintable() else "?" for sign in text)

@@ -1,11 +1,11 @@
 """One event as a client sent it → the exact JSON object that Meta is sent. Pure.
 
-What Meta would refuse is refused here, with the field's name and the event's place; what Meta takes and advises
-against is taken with a notice; what is certain is mended with a notice. Personal data leaves this room hashed.
-Preparing a fragment again gives the same fragment.
+What Meta would refuse is refused here, with the field's name and the event's place; what Meta takes and
+advises against is taken with a notice; what is certain is mended with a notice. Personal data leaves this
+room hashed. Preparing a fragment again gives the same fragment.
 
-Fields and rules: Meta's "Server Event Parameters" (2026-02-12), "Customer Information Parameters" (2026-01-09),
-"Standard Parameters" and "Best Practices" (2026-06-28), read 2026-11-24.
+Fields and rules: Meta's "Server Event Parameters" (2026-02-12), "Customer Information Parameters"
+(2026-01-09), "Standard Parameters" and "Best Practices" (2026-06-28), read 2026-11-24.
 """
 
 from __future__ import annotations
@@ -139,9 +139,13 @@ class PreparedEvent:
 def prepare_events(
     data: list[object], *, rules: PixelRules, now: float, make_id: Callable[[], str]
 ) -> list[PreparedEvent]:
-    """All events of a request, in order. Raises Refusal for the first bad one: Graph refuses a request whole."""
+    """All events of a request, in order.
+
+    Raises Refusal for the first bad one: Graph refuses a request whole.
+    """
     return [
-        prepare_event(raw, index=index, rules=rules, now=now, make_id=make_id) for index, raw in enumerate(data)
+        prepare_event(raw, index=index, rules=rules, now=now, make_id=make_id)
+        for index, raw in enumerate(data)
     ]
 
 
@@ -186,7 +190,9 @@ def _prepare(raw: object, rules: PixelRules, now: float, make_id: Callable[[], s
     event_name = _event_name(event)
     source = _action_source(event, rules, notices)
     event_time = _event_time(event, notices)
-    expires_at = event_time + (PHYSICAL_STORE_AGE_SECONDS if source == "physical_store" else AGE_LIMIT_SECONDS)
+    expires_at = event_time + (
+        PHYSICAL_STORE_AGE_SECONDS if source == "physical_store" else AGE_LIMIT_SECONDS
+    )
     if event_time > now + FUTURE_TOLERANCE_SECONDS:
         raise _Fault("event_time", "The event lies in the future.", 2_804_004, "Event time in the future")
     if expires_at <= now:
@@ -244,12 +250,17 @@ def _event_time(event: dict[str, Any], notices: list[str]) -> int:
     if isinstance(time, float) and time.is_integer():
         time = int(time)
     if time is None:
-        raise _Fault("event_time", "The event's time is missing: Unix time in seconds.", 2_804_019, "Missing time")
+        raise _Fault(
+            "event_time", "The event's time is missing: Unix time in seconds.", 2_804_019, "Missing time"
+        )
     if not isinstance(time, int) or isinstance(time, bool) or time < 0:
         raise _Fault("event_time", "It must be Unix time: a whole number of seconds.")
     if time >= MILLISECONDS_FROM:
         raise _Fault(
-            "event_time", "This looks like milliseconds; Meta wants seconds.", 2_804_004, "Event time in the future"
+            "event_time",
+            "This looks like milliseconds; Meta wants seconds.",
+            2_804_004,
+            "Event time in the future",
         )
     event["event_time"] = time
     return time
@@ -314,14 +325,15 @@ def _strings(key: str, value: object, notices: list[str]) -> list[str]:
         raise _Fault(f"user_data.{key}", f"It holds more than {LIST_ITEMS} values.")
     texts: list[str] = []
     for item in items:
-        if isinstance(item, int) and not isinstance(item, bool):
-            item = str(item)
+        if isinstance(item, str):
+            # Here and not in the finished event: a hash shows nothing of what went into it.
+            _check_text(item, f"user_data.{key}")
+            texts.append(item)
+        elif isinstance(item, int) and not isinstance(item, bool):
+            texts.append(str(item))
             notices.append(f"user_data.{key}:made_text")
-        if not isinstance(item, str):
-            if item is None:
-                continue
+        elif item is not None:
             raise _Fault(f"user_data.{key}", "It must be text, or a list of texts.")
-        texts.append(item)
     return texts
 
 
@@ -347,7 +359,7 @@ def _hash(key: str, text: str, rules: PixelRules, notices: list[str]) -> str:
     if not text.strip():
         notices.append(f"user_data.{key}:empty")
         return ""
-    if len(text.strip()) == 32 and normalise.MD5.fullmatch(text.strip()) and key not in ("fn", "ln", "ct"):
+    if len(text.strip()) == 32 and normalise.MD5.fullmatch(text.strip()):
         raise _Fault(
             f"user_data.{key}", "It looks like an MD5 hash; Meta takes SHA-256.", 2_804_016, "Wrong hash"
         )
@@ -363,10 +375,7 @@ def _hash(key: str, text: str, rules: PixelRules, notices: list[str]) -> str:
         if normal is None:
             notices.append(f"user_data.{key}:unusable")
             return ""
-    try:
-        return normalise.sha256_hex(normal)
-    except UnicodeEncodeError:
-        raise _Fault(f"user_data.{key}", "It holds a lone surrogate, which is no character.") from None
+    return normalise.sha256_hex(normal)
 
 
 def _texts(key: str, value: object, notices: list[str]) -> list[str]:
@@ -379,8 +388,9 @@ def _texts(key: str, value: object, notices: list[str]) -> list[str]:
 def _plain(key: str, value: object, notices: list[str]) -> Any:
     if key in ("fb_login_id", "lead_id"):
         # Meta's own numbers; texts of digits are taken, too.
-        if isinstance(value, bool) or not isinstance(value, int | str):
-            raise _Fault(f"user_data.{key}", "It must be a number of Meta's.")
+        if isinstance(value, bool) or not _WHOLE_NUMBER.fullmatch(str(value)):
+            subcode = 2_804_036 if key == "lead_id" else None
+            raise _Fault(f"user_data.{key}", "It must be a number of Meta's.", subcode)
         return value
     if not isinstance(value, str):
         raise _Fault(f"user_data.{key}", "It must be text.")
@@ -409,6 +419,8 @@ def _custom_data(event: dict[str, Any], notices: list[str]) -> None:
         if not isinstance(currency, str) or not _CURRENCY.fullmatch(currency.strip()):
             raise _Fault("custom_data.currency", "It must be three letters of ISO 4217, such as EUR.")
         custom["currency"] = currency.strip().upper()
+        if custom["currency"] != currency:
+            notices.append("custom_data.currency:upper_case")
     elif "value" in custom and event["event_name"] != "Purchase":
         raise _Fault("custom_data.currency", "A value needs its currency.", 2_804_023, "Missing currency")
 
@@ -426,10 +438,15 @@ def _amount(field: str, value: object, notices: list[str]) -> int | float:
 def _purchase(event: dict[str, Any]) -> None:
     custom = event.get("custom_data") or {}
     if "value" not in custom:
-        raise _Fault("custom_data.value", "A Purchase needs a value.", 2_804_009, "Missing Value for Purchase Event")
+        raise _Fault(
+            "custom_data.value", "A Purchase needs a value.", 2_804_009, "Missing Value for Purchase Event"
+        )
     if "currency" not in custom:
         raise _Fault(
-            "custom_data.currency", "A Purchase needs a currency.", 2_804_010, "Missing Currency for Purchase Event"
+            "custom_data.currency",
+            "A Purchase needs a currency.",
+            2_804_010,
+            "Missing Currency for Purchase Event",
         )
 
 
@@ -457,7 +474,9 @@ def _rest(event: dict[str, Any], source: str, user_data: dict[str, Any], notices
         extinfo = event.get("app_data", {}).get("extinfo")
         if not isinstance(extinfo, list) or len(extinfo) != EXTINFO_ITEMS:
             raise _Fault(
-                "app_data.extinfo", f"An event of an app needs it: a list of {EXTINFO_ITEMS} texts.", 2_804_043
+                "app_data.extinfo",
+                f"An event of an app needs it: a list of {EXTINFO_ITEMS} texts.",
+                2_804_043,
             )
     elif source == "business_messaging" and not event.get("messaging_channel"):
         raise _Fault("messaging_channel", "A business message needs its channel.", 2_804_063)
@@ -491,10 +510,7 @@ def _encode(event: dict[str, Any]) -> bytes:
 def _inspect(value: object, path: str, depth: int) -> None:
     """Raise _Fault for a NUL, a lone surrogate, a number beyond 64 bits, or nesting beyond DEPTH."""
     if isinstance(value, str):
-        if "\0" in value:
-            raise _Fault(path, "It holds a NUL byte.")
-        if any("\ud800" <= sign <= "\udfff" for sign in value):
-            raise _Fault(path, "It holds a lone surrogate, which is no character.")
+        _check_text(value, path)
     elif isinstance(value, int | float):
         if abs(value) >= 2**63:
             raise _Fault(path, "It is a number beyond 64 bits. Send it as text.")
@@ -508,6 +524,13 @@ def _inspect(value: object, path: str, depth: int) -> None:
         else:
             for number, item in enumerate(value):
                 _inspect(item, f"{path}[{number}]", depth + 1)
+
+
+def _check_text(text: str, path: str) -> None:
+    if "\0" in text:
+        raise _Fault(path, "It holds a NUL byte.")
+    if not text.isascii() and any("\ud800" <= sign <= "\udfff" for sign in text):
+        raise _Fault(path, "It holds a lone surrogate, which is no character.")
 
 
 def _shown(key: object) -> str:

@@ -1,17 +1,20 @@
 """Why a door refuses a request, in Graph's shape. Pure.
 
-Graph refuses a request whole, so there is one refusal a request. Its message names the field and the event's place;
-what was sent is not repeated in it, for it may be personal.
+Graph refuses a request whole, so there is one refusal a request. Its message names the field and the event's
+place; what was sent is not repeated in it, for it may be personal.
 """
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 import orjson
 
 OAUTH: Final = "OAuthException"
 GRAPH_METHOD: Final = "GraphMethodException"
+
+_STEP: Final = re.compile(r"\[([0-9]{1,9})\]|([^.\[]+)")
 
 
 class Refusal(Exception):
@@ -30,7 +33,7 @@ class Refusal(Exception):
         index: int | None = None,
         is_transient: bool = False,
     ) -> None:
-        """`field` is the dotted path within the event (or of the request); `index` the event's place in `data`."""
+        """`field` is the path within the event, or of the request; `index` the event's place in `data`."""
         place = "" if index is None else f"data[{index}]"
         where = ".".join(part for part in (place, field) if part)
         super().__init__(f"{where}: {message}" if where else message)
@@ -46,17 +49,26 @@ class Refusal(Exception):
 
     def envelope(self, fbtrace_id: str) -> bytes:
         """The response's body."""
-        error: dict[str, object] = {"message": f"(#{self.code}) {self.message}", "type": self.kind, "code": self.code}
+        error: dict[str, object] = {
+            "message": f"(#{self.code}) {self.message}",
+            "type": self.kind,
+            "code": self.code,
+        }
         if self.subcode is not None:
             error["error_subcode"] = self.subcode
         error["is_transient"] = self.is_transient
         error["error_user_title"] = self.title
         error["error_user_msg"] = self.message
         if self.field is not None:
-            path: list[object] = [] if self.index is None else ["data", self.index]
-            error["error_data"] = {"blame_field_specs": [path + self.field.split(".")]}
+            place: list[str | int] = [] if self.index is None else ["data", self.index]
+            error["error_data"] = {"blame_field_specs": [place + _steps(self.field)]}
         error["fbtrace_id"] = fbtrace_id
         return orjson.dumps({"error": error})
+
+
+def _steps(path: str) -> list[str | int]:
+    """`data[1].user_data` as Meta's blame_field_specs has it: "data", 1, "user_data"."""
+    return [int(number) if number else name for number, name in _STEP.findall(path)]
 
 
 def invalid_token() -> Refusal:
@@ -83,7 +95,10 @@ def unknown_pixel(meta_id: str) -> Refusal:
 def unknown_path() -> Refusal:
     """An address that is none of the door's."""
     return Refusal(
-        "Unknown path. Events are sent to /v{N}.0/{pixel_id}/events.", status=404, code=2500, title="Unknown path"
+        "Unknown path. Events are sent to /v{N}.0/{pixel_id}/events.",
+        status=404,
+        code=2500,
+        title="Unknown path",
     )
 
 
@@ -147,4 +162,6 @@ def unavailable() -> Refusal:
 
 def unstorable() -> Refusal:
     """The database refused these events and no others: our fault, and no use in sending them again."""
-    return Refusal("These events cannot be stored. Nothing of the request was kept.", code=1, title="Not stored")
+    return Refusal(
+        "These events cannot be stored. Nothing of the request was kept.", code=1, title="Not stored"
+    )

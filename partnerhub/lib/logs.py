@@ -12,7 +12,10 @@ from partnerhub.lib.redact import redact_processor
 
 
 def configure_logging(*, level: str, style: str) -> None:
-    """Send structlog's and the standard library's records to standard error in one shape. May be called again."""
+    """Send structlog's and the standard library's records to standard error, in one shape.
+
+    May be called again.
+    """
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,

@@ -27,7 +27,8 @@ _SECRETS = re.compile(
     """,
     re.VERBOSE,
 )
-_EMAIL = re.compile(r"[A-Za-z0-9._%+-]+@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+")
+# Begun at a word's first sign only, or a long word would be gone through once for each of its signs.
+_EMAIL = re.compile(r"(?<![\w.%+-])[\w.%+-]+@[\w-]+(?:\.[\w-]+)+")
 _NAMES = re.compile(r"token|secret|password|authorization|cookie|appsecret_proof", re.IGNORECASE)
 # Names that hold one of those words and no secret.
 _HARMLESS = frozenset({"token_id", "lease_token", "token_hash"})
@@ -60,7 +61,9 @@ def _redact_named(name: str, value: Any, depth: int) -> Any:
     return _redact(value, depth)
 
 
-def redact_processor(logger: Any, method: str, event_dict: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+def redact_processor(
+    logger: Any, method: str, event_dict: MutableMapping[str, Any]
+) -> MutableMapping[str, Any]:
     """structlog's processor: the event with every value redacted. It comes right before the renderer."""
     return {
         name: value if name in ("timestamp", "level", "logger") else _redact_named(name, value, DEPTH)
