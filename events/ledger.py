@@ -67,6 +67,10 @@ class Audit:
         """Whether every rule holds for every pixel."""
         return not self.findings
 
+    def total(self, column: str) -> int:
+        """The sum of one column over all accounts."""
+        return sum(getattr(account, column) for account in self.accounts.values())
+
 
 class _Delivery(NamedTuple):
     id: int
