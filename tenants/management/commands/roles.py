@@ -17,7 +17,9 @@ from partnerhub.lib.db_roles import RoleNames, ensure_roles
 class Command(BaseCommand):
     """Run once before the first `migrate`; a second time it changes nothing."""
 
-    help = "Makes the four database roles and the database. DATABASE_URL_ADMIN names a superuser of the server."
+    help = (
+        "Makes the four database roles and the database. DATABASE_URL_ADMIN names a superuser of the server."
+    )
     # The database that Django would look at may not be there yet.
     requires_system_checks: list[str] = []
 
