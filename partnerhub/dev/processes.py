@@ -50,7 +50,8 @@ def python(*arguments: str) -> tuple[str, ...]:
 
 def process_specs(ports: Ports, env: dict[str, str]) -> list[ProcessSpec]:
     """The five processes that make up PartnerHub and its stand-in for Meta."""
-    env = {**env, "MALLOC_ARENA_MAX": MALLOC_ARENAS}
+    # Celery warns of root at each start; on this machine the checkout's owner decides who runs it.
+    env = {**env, "MALLOC_ARENA_MAX": MALLOC_ARENAS, "PYTHONWARNINGS": "ignore:You're running the worker"}
     celery = ("-m", "celery", "--app", "partnerhub", "--quiet")
 
     def spec(
@@ -179,6 +180,8 @@ def start_platform(*, reload: bool = False, say: Callable[[str], None] = print_l
     """
     with sole_run():
         begun = time.monotonic()
+        # Where `collectstatic` would put the files; from a checkout they are served as they lie.
+        (STATE / "static").mkdir(exist_ok=True)
         with running_database() as cluster:
             say_step("PostgreSQL ready", time.monotonic() - begun, say)
             ports = claim_ports(STATE)

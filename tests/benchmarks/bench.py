@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import datetime as dt
+import functools
 import itertools
 import json
 import os
@@ -50,6 +51,7 @@ SDK_SINGLES = 400
 PACED = 1_000
 PACED_PER_SECOND = 200
 DRAIN_SECONDS = 60
+RULES = PixelRules("website", "IT")
 
 
 @dataclass(slots=True)
@@ -173,14 +175,17 @@ class Bench:
 
 def _prepared_requests(path: str, token: str, first: int, count: int) -> Iterator[bytes]:
     """Requests of 1,000 events as PartnerHub sends them: hashed beforehand."""
-    rules = PixelRules("website", "IT")
     made = []
     for place in range(count):
         raw: list[object] = [event(first + 1000 * place + one) for one in range(1000)]
-        prepared = prepare_events(raw, rules=rules, now=time.time(), make_id=lambda: "")
+        prepared = prepare_events(raw, rules=RULES, now=time.time(), make_id=lambda: "")
         data = b",".join(one.fragment for one in prepared)
         made.append(post(path, b'{"access_token":"%b","data":[%b]}' % (token.encode(), data)))
     return iter(made)
+
+
+def _prepare(raw: list[object]) -> None:
+    prepare_events(raw, rules=RULES, now=time.time(), make_id=lambda: "")
 
 
 def _microseconds(work: Callable[[], object], times: int) -> float:
@@ -193,7 +198,6 @@ def measure(bench: Bench, rounds: int, say: Callable[[str], None]) -> None:
     """All figures, `rounds` times, the sides in turn."""
     FacebookSession.GRAPH = bench.sandbox.base_url
     FacebookAdsApi.init(access_token=bench.target.access_token, crash_log=False)
-    rules = PixelRules("website", "IT")
     for number in range(1, rounds + 1):
         say(f"round {number} of {rounds}")
         note = bench.note
@@ -229,10 +233,7 @@ def measure(bench: Bench, rounds: int, say: Callable[[str], None]) -> None:
             better="lower",
         )
         raw: list[object] = [event(one) for one in range(2000)]
-        prepare = _microseconds(
-            lambda raw=raw: prepare_events(raw, rules=rules, now=time.time(), make_id=lambda: ""),
-            2000,  # type: ignore[misc]
-        )
+        prepare = _microseconds(functools.partial(_prepare, raw), 2000)
         note("check, normalise and hash one event", prepare, "µs of CPU", better="lower")
     path = f"/v26.0/{bench.meta_id}/events"
     for name, spent in refused_cpu_ms(bench.collector, path, bench.target.ingest_token):
@@ -313,7 +314,3 @@ def main(database: TestDatabase) -> None:
     say(table(figures))
     if arguments.write_docs:
         write_docs(f"{where}; {arguments.rounds} rounds.\n\n{table(figures)}")
-
-
-if __name__ == "__main__":
-    main()
