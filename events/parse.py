@@ -201,13 +201,17 @@ def _json(text: bytes, place: str) -> Any:
 
 def _diagnosis(text: bytes, place: str, error: orjson.JSONDecodeError) -> Refusal:
     """Which value of a broken JSON text is to blame, where that can be told."""
+    field = None if place == "body" else place
+    try:
+        text.decode()
+    except UnicodeDecodeError as fault:
+        return Refusal(f"The text is not UTF-8, at byte {fault.start}.", field=field)
     where = f"at line {error.lineno}, column {error.colno}"
     if len(text) <= DIAGNOSED_BYTES and (found := _guilty(text)) is not None:
         path, what = found
         inner = "" if place == "body" else place
         whole = f"{inner}{path}" if path.startswith("[") or not inner else f"{inner}.{path}"
         return Refusal(what, field=whole.removeprefix("."))
-    field = None if place == "body" else place
     if "surrogate" in error.msg:
         return Refusal(f"A text holds a lone surrogate, which is no character, {where}.", field=field)
     return Refusal(f"This is not valid JSON: {error.msg.split(':')[0]}, {where}.", field=field)

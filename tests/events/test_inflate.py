@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import zlib
+from contextlib import suppress
 
 import pytest
 from hypothesis import given
@@ -105,7 +106,5 @@ def test_junk_that_comes_later_is_refused_too() -> None:
 
 @given(st.sampled_from(["gzip", "deflate"]), st.binary(max_size=500))
 def test_no_bytes_raise_anything_but_a_refusal(encoding: str, data: bytes) -> None:
-    try:
+    with suppress(Refusal):
         inflate(encoding, data)
-    except Refusal as refusal:
-        assert refusal.code == 100
