@@ -260,7 +260,7 @@ _UNKNOWN = Explanation(
 
 
 def explain(failure_class: str, code: int | None = None, subcode: int | None = None) -> Explanation:
-    """The words for a failure: by its numbers, else by its class, else the honest words for an unknown one."""
+    """The words for a failure: by its numbers, else by its class, else honest words for an unknown one."""
     if code is not None:
         found = _BY_NUMBER.get((code, subcode)) or _BY_NUMBER.get((code, None))
         if found is not None:
