@@ -42,7 +42,12 @@ class Vault:
         self._keys = keys
 
     def seal(self, secret: Secret, *, identity: str) -> bytes:
-        """The sealed secret, bound to `identity` (the row it will stand in). Each call gives other bytes."""
+        """The sealed secret, bound to `identity` (the row it will stand in). Each call gives other bytes.
+
+        Raises ValueError where the identity is empty: it would bind to no row.
+        """
+        if not identity:
+            raise ValueError("A sealed secret needs the identity of its row.")
         name = self._keys.primary
         context = _context(VERSION, name, identity)
         data_key = os.urandom(KEY_BYTES)
@@ -61,17 +66,20 @@ class Vault:
         )
 
     def open(self, sealed: bytes, *, identity: str) -> Secret:
-        """The secret. Raises VaultError, naming the identity, for anything but what `seal` made for it."""
+        """The secret. Raises VaultError, naming the identity and the key, for all but what `seal` made for it."""
+        key = "no master key that can be told"
         try:
             envelope = _parse(sealed)
+            key = f"the master key {envelope.name}"
             context = _context(VERSION, envelope.name, identity)
             data_key = self._keys.unwrap(envelope.wrapped, name=envelope.name, context=context)
             text = AESGCM(data_key).decrypt(envelope.nonce, envelope.sealed, context)
             return Secret(text.decode())
         except VaultError as error:
-            raise VaultError(f"The secret of {identity} cannot be opened. {error}") from None
+            reason = str(error)
         except (InvalidTag, ValueError):
-            raise VaultError(f"The secret of {identity} cannot be opened. It was altered.") from None
+            reason = "It was altered, or sealed for another row."
+        raise VaultError(f"The secret of {identity}, under {key}, cannot be opened. {reason}")
 
     def key_name(self, sealed: bytes) -> str:
         """The name of the master key that sealed it. Raises VaultError where it is no sealed secret."""
@@ -97,6 +105,6 @@ def _parse(sealed: bytes) -> _Envelope:
         rest = sealed[start + 2 + width :]
     except (IndexError, UnicodeDecodeError):
         raise VaultError("It is not a sealed secret.") from None
-    if len(wrapped) != width or len(rest) <= NONCE_BYTES:
+    if len(rest) <= NONCE_BYTES:
         raise VaultError("It is cut short.")
     return _Envelope(name, wrapped, rest[:NONCE_BYTES], rest[NONCE_BYTES:])

@@ -45,9 +45,12 @@ class MasterKeys:
     """Master keys held by this process."""
 
     def __init__(self, keys: Mapping[str, bytes]) -> None:
-        """`keys`: name → 32 bytes; the first one seals, the others only open."""
+        """`keys`: name → 32 bytes; the first one seals, the others only open. Raises VaultError."""
         if not keys:
             raise VaultError("There is no master key: VAULT_KEYS is empty.")
+        for name, key in keys.items():
+            if len(key) != KEY_BYTES:
+                raise VaultError(f"VAULT_KEYS: the key {name} has {len(key)} bytes; {KEY_BYTES} are needed.")
         self._keys = {name: AESGCM(key) for name, key in keys.items()}
         self._primary = next(iter(keys))
 
@@ -56,18 +59,16 @@ class MasterKeys:
         """Keys from `name:base64,name:base64`. Raises VaultError with a sentence that holds no key."""
         keys: dict[str, bytes] = {}
         for number, item in enumerate(filter(None, (part.strip() for part in text.split(","))), start=1):
-            name, _, encoded = item.partition(":")
-            if not _NAME.fullmatch(name):
+            name, colon, encoded = item.partition(":")
+            if not colon or not _NAME.fullmatch(name):
+                # What stands there may be a key without its name: it is not repeated.
                 raise VaultError(f"VAULT_KEYS, key {number}: give it as name:base64, the name in lower case.")
             if name in keys:
                 raise VaultError(f"VAULT_KEYS: two keys are named {name}.")
             try:
-                key = base64.b64decode(encoded, validate=True)
+                keys[name] = base64.b64decode(encoded, validate=True)
             except (binascii.Error, ValueError):
                 raise VaultError(f"VAULT_KEYS: the key {name} is not base64.") from None
-            if len(key) != KEY_BYTES:
-                raise VaultError(f"VAULT_KEYS: the key {name} has {len(key)} bytes; {KEY_BYTES} are needed.")
-            keys[name] = key
         return cls(keys)
 
     @property

@@ -12,6 +12,9 @@ class Secret:
     __slots__ = ("_text",)
 
     def __init__(self, text: str) -> None:
+        """Raises ValueError where the text is empty: an empty secret is a missing one."""
+        if not text:
+            raise ValueError("A secret may not be empty.")
         self._text = text
 
     def reveal(self) -> str:
