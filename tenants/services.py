@@ -23,6 +23,13 @@ from tenants.tokens import hash_token, new_token
 
 # Long enough for a holiday week, short enough that a forgotten mail opens nothing.
 INVITATION_LIFE = timedelta(days=7)
+# Why an invitation cannot be accepted, by its state.
+UNUSABLE = {
+    "accepted": "This invitation was already used.",
+    "revoked": "This invitation was withdrawn. Ask for a new one.",
+    "expired": "This invitation has expired. Ask for a new one.",
+    "resent": "A newer mail was sent since. Open the link in that one.",
+}
 
 
 class InvitationUnusable(Exception):
@@ -142,15 +149,12 @@ def accept_invitation(
         raise InvitationUnusable(
             f"This invitation was sent to {invitation.email}. Sign in with that address to accept it."
         )
-    state = invitation.state(now)
+    # Locked: who else accepts, resends or withdraws it waits, and then finds it answered.
+    same_link = Invitation.objects.filter(pk=invitation.pk, token_hash=invitation.token_hash)
+    locked = same_link.select_for_update().first()
+    state = locked.state(now) if locked else "resent"
     if state != "open":
-        raise InvitationUnusable(
-            {
-                "accepted": "This invitation was already used.",
-                "revoked": "This invitation was withdrawn. Ask for a new one.",
-                "expired": "This invitation has expired. Ask for a new one.",
-            }[state]
-        )
+        raise InvitationUnusable(UNUSABLE[state])
     membership: PartnerMembership | AdvertiserMembership
     try:
         # The membership goes first: row-level security allows it while the invitation is still open.
@@ -165,9 +169,7 @@ def accept_invitation(
                 )
     except IntegrityError:
         raise InvitationUnusable("You already have a role here.") from None
-    taken = Invitation.objects.open(now).filter(pk=invitation.pk).update(accepted_at=now, accepted_by=person)
-    if not taken:
-        raise InvitationUnusable("This invitation was already used.")
+    same_link.update(accepted_at=now, accepted_by=person)
     return membership
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +15,6 @@ from django.core.management import call_command
 from django.db import IntegrityError, connection, transaction
 from django.http import Http404
 from psycopg import sql
-from psycopg.conninfo import conninfo_to_dict
 from psycopg.types.json import Jsonb
 from psycopg_pool import ConnectionPool
 
@@ -29,6 +27,7 @@ from tenants.roles import Act
 from tests.support.cast import Tenant, make_tenant
 from tests.support.environment import TestDatabase
 from tests.support.factories import make_person
+from tests.support.roles import logged_in_as
 
 # Tables that no tenant owns, each with its reason.
 NOBODYS = {
@@ -100,22 +99,8 @@ def connect(database: TestDatabase) -> Iterator[Callable[[str], psycopg.Connecti
 @pytest.fixture
 def as_app(cast: Cast, database: TestDatabase) -> Iterator[None]:
     """Django's own connection, logged in as the web's role for the test."""
-    with django_logged_in(database, "app"):
+    with logged_in_as(database, "app"):
         yield
-
-
-@contextmanager
-def django_logged_in(database: TestDatabase, role: str) -> Iterator[None]:
-    """Django's connection anew, as the role; then again as it was."""
-    before = dict(connection.settings_dict)
-    parts = conninfo_to_dict(database.url(role))
-    connection.close()
-    connection.settings_dict.update(USER=parts["user"], PASSWORD=parts.get("password") or "")
-    try:
-        yield
-    finally:
-        connection.close()
-        connection.settings_dict.update(before)
 
 
 def scope(link: psycopg.Connection[Any], **who: object) -> None:

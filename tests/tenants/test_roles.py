@@ -1,0 +1,33 @@
+"""The table of roles and acts, written out."""
+
+from __future__ import annotations
+
+import pytest
+
+from tenants.roles import ACTS, Act, AdvertiserRole, PartnerRole, Role, may, may_any
+
+TABLE = {
+    #                        see    test   connect advertisers people
+    PartnerRole.OWNER: (True, True, True, True, True),
+    PartnerRole.MANAGER: (True, True, True, True, False),
+    PartnerRole.SUPPORT: (True, True, False, False, False),
+    AdvertiserRole.ADMIN: (True, True, True, False, True),
+    AdvertiserRole.ANALYST: (True, False, False, False, False),
+}
+ORDER = (Act.SEE, Act.TEST, Act.CONNECT, Act.MANAGE_ADVERTISERS, Act.MANAGE_PEOPLE)
+
+
+def test_the_table_names_every_role_and_every_act() -> None:
+    assert set(TABLE) == set(ACTS) == {*PartnerRole, *AdvertiserRole}
+    assert set(ORDER) == set(Act)
+
+
+@pytest.mark.parametrize("role", TABLE)
+def test_a_role_may_do_what_the_table_says(role: Role) -> None:
+    assert tuple(may(role, act) for act in ORDER) == TABLE[role]
+
+
+def test_of_several_roles_one_that_may_is_enough() -> None:
+    assert may_any({AdvertiserRole.ANALYST, PartnerRole.SUPPORT}, Act.TEST)
+    assert not may_any({AdvertiserRole.ANALYST, PartnerRole.SUPPORT}, Act.CONNECT)
+    assert not may_any(set(), Act.SEE)
