@@ -83,22 +83,18 @@ def judge(facts: Facts, *, now: datetime) -> Verdict:
         return Verdict(Health.NOT_CONNECTED, "Paste an access token to connect this pixel.")
     if facts.hold:
         reason = "the token" if facts.hold == "credential" else "access to the pixel"
-        kept = (
-            f" {_events(facts.waiting)} wait safely."
-            if facts.waiting
-            else " Events that come in wait safely."
-        )
+        kept = f" {_waiting(facts.waiting)} safely." if facts.waiting else " Events that come in wait safely."
         return Verdict(Health.HELD, f"Meta refused {reason}.{kept} Paste a new token to go on.")
     if facts.credential_refused or facts.last_test_passed is False:
         return Verdict(Health.FAILING, "The last connection test failed. Open it to see what to do.")
     if facts.waiting and facts.waiting_since and now - facts.waiting_since > LATE_AFTER:
-        return Verdict(Health.LATE, f"{_events(facts.waiting)} wait to be delivered longer than usual.")
+        return Verdict(Health.LATE, f"{_waiting(facts.waiting)} to be delivered longer than usual.")
     if facts.last_test_passed is None:
         return Verdict(Health.UNTESTED, "Test the connection before you send events.")
     if facts.waiting:
-        return Verdict(Health.WORKING, f"{_events(facts.waiting)} on their way to Meta.")
+        return Verdict(Health.WORKING, f"{_waiting(facts.waiting)} to be sent to Meta.")
     return Verdict(Health.WORKING, "Events are arriving at Meta.")
 
 
-def _events(count: int) -> str:
-    return "1 event" if count == 1 else f"{count:,} events"
+def _waiting(count: int) -> str:
+    return "1 event waits" if count == 1 else f"{count:,} events wait"
