@@ -46,6 +46,45 @@ _DEAD_TOKEN = Explanation(
     _NEW_TOKEN,
 )
 
+_UNREACHABLE = Explanation(
+    "The token cannot reach this pixel",
+    "Either the pixel ID is wrong, or the token was made for another pixel.",
+    Actor.ADVERTISER,
+    (
+        "Compare the pixel ID with the number in Meta Events Manager.",
+        "If it is right, open that pixel's Settings and generate a token there.",
+        "Paste it here as a new token.",
+    ),
+)
+_OLD_VERSION = Explanation(
+    "We speak a version that Meta has withdrawn",
+    "Meta renews the way that its partners talk to it, and we are behind. Your token and your pixel are fine.",
+    Actor.PARTNERHUB,
+    ("You need to do nothing. Events wait safely until we have caught up.",),
+)
+_WHATSAPP = Explanation(
+    "Meta misses the WhatsApp details of the event",
+    "The event says that it comes from a chat, and what Meta needs to know of that chat is missing or wrong.",
+    Actor.ADVERTISER,
+    (
+        "Send messaging_channel, and the ids of the page or account that the chat was with, with the event.",
+        "If the event does not come from a chat, give it another action_source.",
+    ),
+)
+_WHATSAPP_LINK = Explanation(
+    "Your WhatsApp account does not belong to this pixel",
+    "Meta takes events of a chat only where the WhatsApp Business account is linked to the pixel.",
+    Actor.ADVERTISER,
+    ("In Meta Events Manager, open the pixel's Settings and link your WhatsApp Business account.",),
+)
+# A 100 without a subcode that speaks of the call and not of what it carries.
+_APP_SECRET = Explanation(
+    "Meta did not take the call for ours",
+    "The proof that goes with the token is missing or does not fit. The events themselves are not at fault.",
+    Actor.PARTNER,
+    ("Ask your partner to check its Meta app's secret, and whether the app demands proof of it.",),
+)
+
 # (code, subcode) → explanation; the subcode None stands for any other.
 _BY_NUMBER: dict[tuple[int, int | None], Explanation] = {
     (190, None): _DEAD_TOKEN,
@@ -94,16 +133,11 @@ _BY_NUMBER: dict[tuple[int, int | None], Explanation] = {
         Actor.PARTNER,
         ("Ask your partner to check its Meta app's secret.",),
     ),
-    (100, 33): Explanation(
-        "The token cannot reach this pixel",
-        "Either the pixel ID is wrong, or the token was made for another pixel.",
-        Actor.ADVERTISER,
-        (
-            "Compare the pixel ID with the number in Meta Events Manager.",
-            "If it is right, open that pixel's Settings and generate a token there.",
-            "Paste it here as a new token.",
-        ),
-    ),
+    (100, 33): _UNREACHABLE,
+    (100, 34): _UNREACHABLE,
+    (803, None): _UNREACHABLE,
+    (12, None): _OLD_VERSION,
+    (2635, None): _OLD_VERSION,
     (100, limits.TOO_OLD_SUBCODE): Explanation(
         "The event is too old for Meta",
         "Meta takes events of the last 7 days only (62 days for those in a shop).",
@@ -158,6 +192,32 @@ _BY_NUMBER: dict[tuple[int, int | None], Explanation] = {
         Actor.ADVERTISER,
         ("Add an e-mail address, a phone number, the IP address with the browser's name, or external_id.",),
     ),
+    (100, 2_804_036): Explanation(
+        "The lead id is wrong",
+        "Meta does not know the lead that the event names, or it was deleted.",
+        Actor.ADVERTISER,
+        ("Send lead_id as Meta gave it, a number of 15 to 17 digits, or leave it out.",),
+    ),
+    (100, 2_804_043): Explanation(
+        "What the event says about the device is wrong",
+        "An app's event describes its device in 16 places (extinfo), and one of them is missing or malformed.",
+        Actor.ADVERTISER,
+        ("Send all 16 places of app_data.extinfo in Meta's order, an empty text for what is unknown.",),
+    ),
+    (100, 2_804_063): _WHATSAPP,
+    (100, 2_804_066): Explanation(
+        "Meta does not know this event for chats",
+        "For events that come from a chat, Meta takes only certain names, such as Purchase or LeadSubmitted.",
+        Actor.ADVERTISER,
+        ("Use one of Meta's names for business messaging, or give the event another action_source.",),
+    ),
+    (100, 2_804_069): _WHATSAPP,
+    (100, 2_804_079): _WHATSAPP,
+    (100, 2_804_087): _WHATSAPP,
+    (100, 2_804_116): _WHATSAPP,
+    (100, 2_804_117): _WHATSAPP_LINK,
+    (100, 2_804_118): _WHATSAPP_LINK,
+    (100, 2_804_132): _WHATSAPP_LINK,
     (3, None): Explanation(
         "The app behind the token lacks a capability",
         "Meta has not approved the app behind the token for this.",
@@ -204,7 +264,7 @@ _BY_CLASS: dict[str, Explanation] = {
         Actor.ADVERTISER,
         (
             "In Meta Events Manager, open your pixel's Settings and generate a token there.",
-            "Or, in Business settings, give the token's system user access to the pixel.",
+            "If that is not you: ask whoever runs your Meta business to give the token access to this pixel.",
             "Then test the connection again.",
         ),
     ),
@@ -261,6 +321,8 @@ _UNKNOWN = Explanation(
 
 def explain(failure_class: str, code: int | None = None, subcode: int | None = None) -> Explanation:
     """The words for a failure: by its numbers, else by its class, else honest words for an unknown one."""
+    if failure_class == FailureClass.PERMISSION and (code, subcode) == (limits.INVALID_PARAMETER, None):
+        return _APP_SECRET
     if code is not None:
         found = _BY_NUMBER.get((code, subcode)) or _BY_NUMBER.get((code, None))
         if found is not None:
