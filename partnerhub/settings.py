@@ -171,7 +171,7 @@ CONTENT_SECURITY_POLICY = {
     }
 }
 
-_EMAIL = urlsplit(CONFIG.email_url)
+_EMAIL = urlsplit(CONFIG.email_url.get_secret_value())
 EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
 EMAIL_HOST = _EMAIL.hostname or "localhost"
 EMAIL_PORT = _EMAIL.port or 25

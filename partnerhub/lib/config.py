@@ -28,6 +28,19 @@ def _http_url(value: str) -> str:
     return value.rstrip("/")
 
 
+def _graph_url(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme != "https" and parts.hostname not in _LOOPBACK:
+        raise ValueError("give an address with https://: access tokens go there")
+    return value
+
+
+def _secret_key(value: SecretStr) -> SecretStr:
+    if len(value.get_secret_value()) < SECRET_KEY_CHARACTERS:
+        raise ValueError(f"give {SECRET_KEY_CHARACTERS} characters or more")
+    return value
+
+
 def _postgres_url(value: SecretStr) -> SecretStr:
     if not value.get_secret_value().startswith(("postgresql://", "postgres://")):
         raise ValueError("give an address such as postgresql://role:password@host/database")
@@ -36,16 +49,35 @@ def _postgres_url(value: SecretStr) -> SecretStr:
 
 def _broker_url(value: SecretStr) -> SecretStr:
     if not value.get_secret_value().startswith(("pgmq://", "amqp://", "amqps://", "redis://", "rediss://")):
-        raise ValueError("give pgmq://, amqp://…, or redis://…")
+        raise ValueError("give pgmq://, or an address such as amqp://host or redis://host")
+    return value
+
+
+def _email_url(value: SecretStr) -> SecretStr:
+    try:
+        parts = urlsplit(value.get_secret_value())
+        is_usable = parts.scheme in ("smtp", "smtp+tls", "smtps") and parts.hostname and parts.port != 0
+    except ValueError:
+        is_usable = False
+    if not is_usable:
+        raise ValueError(
+            "give an address such as smtp://host:25, smtp+tls://name:password@host:587, smtps://host"
+        )
     return value
 
 
 # Between the end of a send and its settling: a busy process, a slow commit.
 LEASE_SPARE_SECONDS = 0.5
+# 256 random bits have 43 characters in base64; what is shorter than this, somebody made up.
+SECRET_KEY_CHARACTERS = 32
+_LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 HttpUrl = Annotated[str, AfterValidator(_http_url)]
+GraphUrl = Annotated[str, AfterValidator(_http_url), AfterValidator(_graph_url)]
 PostgresUrl = Annotated[SecretStr, AfterValidator(_postgres_url)]
 BrokerUrl = Annotated[SecretStr, AfterValidator(_broker_url)]
+EmailUrl = Annotated[SecretStr, AfterValidator(_email_url)]
+Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 class Config(BaseModel):
@@ -53,7 +85,7 @@ class Config(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
-    secret_key: Annotated[SecretStr, Field(min_length=32)]
+    secret_key: Annotated[SecretStr, AfterValidator(_secret_key)]
     vault_keys: SecretStr
     database_url_app: PostgresUrl
     database_url_worker: PostgresUrl
@@ -61,11 +93,11 @@ class Config(BaseModel):
     database_url_owner: PostgresUrl | None = None
     public_url: HttpUrl
     collector_url: HttpUrl
-    graph_api_base_url: HttpUrl = "https://graph.facebook.com"
+    graph_api_base_url: GraphUrl = "https://graph.facebook.com"
     graph_api_version: str = "v26.0"
     broker_url: BrokerUrl = SecretStr("pgmq://")
     broker_prefix: Annotated[str, Field(pattern=r"^[a-z0-9_]*$", max_length=20)] = ""
-    email_url: str = "smtp://localhost:25"
+    email_url: EmailUrl = SecretStr("smtp://localhost:25")
     default_from_email: str = "PartnerHub <partnerhub@localhost>"
     allowed_hosts: str = ""
     trusted_proxy: bool = False
@@ -80,23 +112,23 @@ class Config(BaseModel):
     # A commit of so many takes 0.1 to 0.2 s, which is what a request of one event may wait behind it.
     collector_group_events: Annotated[int, Field(ge=1)] = 4_000
     # For a whole body: 8 MiB on a slow line. A server that drips one is cut off.
-    collector_read_seconds: Annotated[float, Field(gt=0)] = 30.0
+    collector_read_seconds: Seconds = 30.0
     # From the end of the body to the answer. Clients give up at 10 s or later; then a retry would go unheard.
-    collector_answer_seconds: Annotated[float, Field(gt=0)] = 8.0
+    collector_answer_seconds: Seconds = 8.0
     # A send waits for Graph most of its time; past this one process's time goes into taking turns (the GIL).
     worker_threads: Annotated[int, Field(ge=1)] = 8
     # Of one send, whatever Graph does with it. Meta answers most calls in 600 ms; a time-out is a doubt.
-    delivery_deadline_seconds: Annotated[float, Field(gt=0)] = 30.0
+    delivery_deadline_seconds: Seconds = 30.0
     # A dead worker's delivery waits so long. More than the deadline, or a slow send is taken for a dead one.
-    delivery_lease_seconds: Annotated[float, Field(gt=0)] = 60.0
+    delivery_lease_seconds: Seconds = 60.0
     # A worker without messages looks into the database so often: one index read.
-    delivery_idle_seconds: Annotated[float, Field(gt=0)] = 2.0
+    delivery_idle_seconds: Seconds = 2.0
     # How long work whose hint was lost waits, where beat runs.
-    delivery_sweep_seconds: Annotated[float, Field(gt=0)] = 10.0
+    delivery_sweep_seconds: Seconds = 10.0
     # What is in doubt is sent again so often, and may count twice each time; then it is kept for a person.
     delivery_doubt_retries: Annotated[int, Field(ge=0)] = 2
     # Work waits and this worker takes none: after so long it ends, to be started anew.
-    delivery_stuck_seconds: Annotated[float, Field(gt=0)] = 120.0
+    delivery_stuck_seconds: Seconds = 120.0
 
     @model_validator(mode="after")
     def _lease_outlasts_deadline(self) -> Self:
@@ -126,6 +158,7 @@ def read_config(environment: Mapping[str, str]) -> Config:
     """The settings that `environment` gives. Raises ConfigurationError with a sentence for each fault."""
     values: dict[str, str] = {}
     faults: list[str] = []
+    unreadable: set[str] = set()
     for name in Config.model_fields:
         variable = name.upper()
         if (value := environment.get(variable)) is not None:
@@ -133,8 +166,11 @@ def read_config(environment: Mapping[str, str]) -> Config:
         elif variable in SECRETS and (path := environment.get(f"{variable}_FILE")):
             try:
                 values[name] = Path(path).read_text().strip()
-            except OSError as error:
-                faults.append(f"{variable}_FILE: the file cannot be read ({error.strerror}).")
+            except (OSError, UnicodeDecodeError) as error:
+                # A decoding error's own text would hold what is in the file.
+                reason = error.strerror if isinstance(error, OSError) else "it is not text"
+                faults.append(f"{variable}_FILE: the file cannot be read ({reason}).")
+                unreadable.add(variable)
     try:
         config = Config.model_validate(values)
     except ValidationError as error:
@@ -142,6 +178,8 @@ def read_config(environment: Mapping[str, str]) -> Config:
             variable = str(fault["loc"][0]).upper() if fault["loc"] else ""
             if not variable:
                 faults.append(f"{fault['msg'].removeprefix('Value error, ')}.")
+            elif variable in unreadable:
+                continue  # said already
             elif fault["type"] == "missing":
                 faults.append(f"{variable} is not set.")
             else:

@@ -30,7 +30,7 @@ def test_product_accepts_the_local_environment(tmp_path: Path) -> None:
     assert config.public_url == "http://127.0.0.1:8000"
     assert config.collector_url == "http://127.0.0.1:8001"
     assert config.graph_api_base_url == "http://127.0.0.1:8002"
-    assert config.email_url == "smtp://127.0.0.1:8003"
+    assert config.email_url.get_secret_value() == "smtp://127.0.0.1:8003"
     assert config.database_url_door.get_secret_value() == (
         "postgresql://partnerhub_door@/partnerhub?host=%2Fsomewhere%2Fsocket&port=5432"
     )
