@@ -14,6 +14,13 @@ DATABASE = prepare_environment()
 django.setup()
 
 
+def pytest_report_header() -> str:
+    """Which brokers the delivery tests run against."""
+    from tests.support.brokers import header
+
+    return header()
+
+
 @pytest.fixture(scope="session")
 def database() -> TestDatabase:
     """The run's database and the addresses of its roles."""

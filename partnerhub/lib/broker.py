@@ -55,7 +55,12 @@ def make_app(settings: Config, process: Process) -> Celery:
 
     Without Celery's Django fix-up, which would close the thread's database connection after every task.
     """
-    app = Celery("partnerhub", fixups=[], set_as_current=process == "worker")
+    app = Celery(
+        "partnerhub",
+        fixups=[],
+        set_as_current=process == "worker",
+        task_cls="partnerhub.lib.consumer:IdTask",
+    )
     app.conf.update(celery_settings(settings, process))
     return app
 

@@ -1,20 +1,37 @@
-"""Celery's consumer, less what we do not use: no gossip, mingle, events, remote control or delayed delivery.
+"""Taking messages: Celery's consumer less what we do not use, and a task that takes ids and nothing else.
 
-They are left out here rather than by flags, so that a worker started without flags is the same worker. What
-is no task of ours is dropped with one line, which holds nothing of what it said.
+Gossip, mingle, events, remote control and delayed delivery are left out here rather than by flags, so that a
+worker started without flags is the same worker. What is no task of ours is dropped with one line, which holds
+nothing of what it said.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import structlog
-from celery import bootsteps
+from celery import Task, bootsteps
 from celery.worker.consumer import Consumer as CeleryConsumer
 from celery.worker.consumer.connection import Connection
 from celery.worker.consumer.tasks import Tasks as CeleryTasks
 
 logger = structlog.get_logger(__name__)
+
+LARGEST_ID: Final = 2**63 - 1
+
+
+class IdTask(Task):
+    """A task whose arguments are ids. A message that has others is dropped."""
+
+    abstract = True
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Run it, where each argument is an id and there are as many as it takes."""
+        is_ours = not kwargs and len(args) == self.run.__code__.co_argcount
+        if not is_ours or not all(type(one) is int and 0 < one <= LARGEST_ID for one in args):
+            logger.warning("message dropped", reason="Its arguments are not the task's ids.", task=self.name)
+            return None
+        return self.run(*args)
 
 
 class Tasks(CeleryTasks):

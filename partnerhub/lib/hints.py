@@ -12,9 +12,14 @@ import os
 import threading
 import time
 from collections.abc import Callable
-from typing import Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import structlog
+
+from partnerhub.lib.config import Config, config
+
+if TYPE_CHECKING:
+    from partnerhub.lib.broker import Process
 
 logger = structlog.get_logger(__name__)
 
@@ -97,40 +102,45 @@ class Publisher:
         )
 
 
-def _broker() -> Callable[[Hint], None]:
-    """How to publish to the broker of the settings, over one connection that is made anew after a failure."""
-    # Here, and in the publisher's thread: who gives no hints does without Celery.
-    from partnerhub.lib.broker import Process, make_app
-    from partnerhub.lib.config import config
+class Line:
+    """Publishing to the broker of the settings, for one thread: one connection, made anew after a failure."""
 
-    app = make_app(config(), cast(Process, os.environ.get("PROCESS", "web")))
-    connection: Any = None
+    def __init__(self, settings: Config, process: Process) -> None:
+        # Who gives no hints does without Celery.
+        from partnerhub.lib.broker import make_app
 
-    def publish(hint: Hint) -> None:
-        nonlocal connection
+        self._app = make_app(settings, process)
+        self._connection: Any = None
+
+    def __call__(self, hint: Hint) -> None:
+        """Publish it. Raises whatever the broker's client raises."""
         task, ids = hint
-        if connection is None:
-            connection = app.connection_for_write()
+        if self._connection is None:
+            self._connection = self._app.connection_for_write()
         try:
-            app.send_task(task, ids, connection=connection, ignore_result=True)
+            self._app.send_task(task, ids, connection=self._connection, ignore_result=True)
         except BaseException:
-            broken, connection = connection, None
+            broken, self._connection = self._connection, None
             broken.collect()
             raise
 
-    return publish
+    def close(self) -> None:
+        """Close the connection."""
+        if self._connection is not None:
+            self._connection.release()
+            self._connection = None
 
 
-def _lazily() -> Callable[[Hint], None]:
-    publish: Callable[[Hint], None] | None = None
+class _Own:
+    """Publishing as this process, whose broker is looked up with the first hint, in the publisher's thread."""
 
-    def first(hint: Hint) -> None:
-        nonlocal publish
-        if publish is None:
-            publish = _broker()
-        publish(hint)
+    def __init__(self) -> None:
+        self._publish: Callable[[Hint], None] | None = None
 
-    return first
+    def __call__(self, hint: Hint) -> None:
+        if self._publish is None:
+            self._publish = Line(config(), cast("Process", os.environ.get("PROCESS", "web")))
+        self._publish(hint)
 
 
 _publisher: Publisher | None = None
@@ -143,7 +153,7 @@ def _own_publisher() -> Publisher:
     global _publisher, _publisher_pid
     with _lock:
         if _publisher is None or _publisher_pid != os.getpid():
-            _publisher, _publisher_pid = Publisher(_lazily()), os.getpid()
+            _publisher, _publisher_pid = Publisher(_Own()), os.getpid()
             atexit.register(_publisher.flush, FLUSH_SECONDS)
         return _publisher
 

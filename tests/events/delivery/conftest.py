@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
+from typing import Any
 
 import pytest
 from django.db import connection
 
 from events.delivery import engine
 from events.delivery.engine import Turn, deliver_pixel
-from events.models import Delivery
+from events.models import Delivery, PixelLog
+from events.selectors import OPEN_STATES
 from onboarding.models import Pixel
 from partnerhub.lib.graph import GraphClient
+from tests.support.brokers import Broker, broker_names, prepared_broker
 from tests.support.factories import ConnectedPixel, make_connected_pixel
 from tests.support.sandbox import SandboxProcess
 
@@ -40,6 +43,17 @@ def target(transactional_db: None, sandbox: SandboxProcess) -> Iterator[Connecte
     introduce(sandbox, connected)
     yield connected
     forget_events()
+
+
+@pytest.fixture(scope="module", params=broker_names())
+def broker(
+    request: pytest.FixtureRequest,
+    django_db_setup: None,
+    django_db_blocker: Any,
+) -> Iterator[Broker]:
+    """Each of the brokers at hand, with queues of its own for the tests of a module."""
+    with django_db_blocker.unblock(), prepared_broker(request.param) as prepared:
+        yield prepared
 
 
 @pytest.fixture
@@ -92,6 +106,13 @@ def let_time_pass(pixel: Pixel) -> None:
             " WHERE pixel_id = %s AND lease_until IS NOT NULL",
             [pixel.pk],
         )
+
+
+def is_drained(pixel: Pixel) -> bool:
+    """Whether every event of the pixel's log has come to its end."""
+    if PixelLog.objects.get(pk=pixel.pk).unclaimed:
+        return False
+    return not Delivery.objects.filter(pixel=pixel, state__in=OPEN_STATES).exists()
 
 
 def deliveries(pixel: Pixel) -> list[tuple[int, int, str]]:
