@@ -16,6 +16,7 @@ from partnerhub.lib.vault import Secret
 _LINK_ID = re.compile(r"(?:asset_id|selected_data_sources?|datasets?|pixel_id|pixels?)[=/]?(\d{5,20})")
 # Meta's tokens are one word of letters, digits and a few signs; the shortest seen has far more than 20.
 _TOKEN = re.compile(r"[A-Za-z0-9_.|\-]{20,1000}")
+_AROUND_TOKEN = re.compile(r"^\s*[\"']?(?:bearer\s)?|\s|[\"']\s*$", re.IGNORECASE)
 
 
 class PixelIdField(forms.CharField):
@@ -56,7 +57,7 @@ class AccessTokenField(forms.CharField):
 
     def clean(self, value: Any) -> Secret:
         """The token. Its letters prove nothing: only a test event does."""
-        text = re.sub(r"\s", "", str(super().clean(value)).strip().removeprefix("Bearer ")).strip("\"'")
+        text = _AROUND_TOKEN.sub("", str(super().clean(value)))
         if not _TOKEN.fullmatch(text):
             raise forms.ValidationError(
                 "This does not look like an access token. Copy the whole token from Events Manager:"
@@ -93,6 +94,7 @@ class ConnectionTestForm(forms.Form):
     test_event_code = forms.RegexField(
         r"^[A-Za-z0-9]{2,32}$",
         label="Test event code",
+        strip=True,
         required=False,
         help_text="From Events Manager → Test events, such as TEST12345. Used for this one test only.",
         error_messages={"invalid": "A test event code is one word of letters and digits, such as TEST12345."},

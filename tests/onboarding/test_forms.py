@@ -1,0 +1,135 @@
+"""What people paste about a pixel: read generously, refused with the next step, and no token shown again."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+import pytest
+from django.core.exceptions import ValidationError
+from hypothesis import given
+from hypothesis import strategies as st
+
+from onboarding.forms import AccessTokenField, ConnectionTestForm, PixelForm, PixelIdField, TokenForm
+from onboarding.models import ActionSource
+from partnerhub.lib.vault import Secret
+
+TOKEN = "EAAcanary0123456789abcdefZDZD"
+GOOD = {
+    "meta_id": "1234567890123456",
+    "name": "Web shop",
+    "default_action_source": ActionSource.WEBSITE.value,
+    "access_token": TOKEN,
+}
+
+
+@pytest.mark.parametrize("text", ["1234567890123456", " 1234 5678 9012 3456\n", "\u200b1234567890123456"])
+def test_a_pixel_id_is_read_with_what_copying_puts_around_it(text: str) -> None:
+    assert PixelIdField().clean(text) == "1234567890123456"
+
+
+@pytest.mark.parametrize(
+    "link",
+    [
+        "https://business.facebook.com/events_manager2/list/dataset/1234567890123456/overview?business_id=77777",
+        "https://business.facebook.com/settings/pixels/1234567890123456?business_id=77777",
+        "https://www.facebook.com/events_manager2/list/pixel?act=99999&selected_data_sources=1234567890123456",
+        "https://business.facebook.com/x?asset_id=1234567890123456",
+    ],
+)
+def test_a_link_is_refused_with_the_number_in_it(link: str) -> None:
+    with pytest.raises(ValidationError) as wrong:
+        PixelIdField().clean(link)
+
+    assert wrong.value.messages == [
+        "That is a link. If the pixel's ID is 1234567890123456, enter just that number."
+    ]
+
+
+@pytest.mark.parametrize(
+    "text", ["1234", "1" * 21, "12a456", "１２３４５６", "-123456", "https://facebook.com/"]
+)
+def test_another_text_is_no_pixel_id(text: str) -> None:
+    with pytest.raises(ValidationError) as wrong:
+        PixelIdField().clean(text)
+
+    assert wrong.value.messages == ["A pixel ID is a number of 5 to 20 digits, such as 1234567890123456."]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        TOKEN,
+        f"  {TOKEN}\n",
+        f"{TOKEN[:9]}\r\n{TOKEN[9:]}",
+        f'"{TOKEN}"',
+        f"'{TOKEN}'",
+        f"Bearer {TOKEN}",
+        f"bearer {TOKEN}",
+    ],
+)
+def test_a_token_is_read_with_what_copying_puts_around_it(text: str) -> None:
+    assert AccessTokenField().clean(text) == Secret(TOKEN)
+
+
+@pytest.mark.parametrize(
+    "text", ["EAAshort", "x" * 1001, TOKEN + "ü", TOKEN + "\0", "https://business.facebook.com/x"]
+)
+def test_another_text_is_no_token_and_is_not_repeated(text: str) -> None:
+    with pytest.raises(ValidationError) as wrong:
+        AccessTokenField().clean(text)
+
+    assert text not in str(wrong.value)
+
+
+@given(st.text())
+def test_no_text_raises_anything_but_what_a_form_shows(text: str) -> None:
+    for field in (PixelIdField(), AccessTokenField()):
+        with suppress(ValidationError):
+            field.clean(text)
+
+
+def test_a_good_form_gives_clean_data() -> None:
+    form = PixelForm(GOOD)
+
+    assert form.is_valid()
+    assert form.cleaned_data == GOOD | {"access_token": Secret(TOKEN)}
+
+
+@pytest.mark.parametrize("name", sorted(GOOD))
+def test_a_missing_field_says_so_itself(name: str) -> None:
+    form = PixelForm(GOOD | {name: ""})
+
+    assert form.errors == {name: ["This field is required."]}
+
+
+def test_an_action_source_is_one_of_metas() -> None:
+    assert list(PixelForm(GOOD | {"default_action_source": "web"}).errors) == ["default_action_source"]
+
+
+@pytest.mark.parametrize("changes", [{}, {"meta_id": "wrong"}, {"access_token": f"{TOKEN} ü"}])
+def test_a_form_shown_again_keeps_all_that_was_typed_but_the_token(changes: dict[str, str]) -> None:
+    form = PixelForm(GOOD | changes)
+    form.is_valid()
+
+    page = form.as_p()
+
+    assert 'value="Web shop"' in page
+    assert f'value="{(GOOD | changes)["meta_id"]}"' in page
+    assert TOKEN not in page
+    assert TOKEN not in repr(form.cleaned_data)
+    assert TOKEN not in TokenForm({"access_token": TOKEN}).as_p()
+
+
+@pytest.mark.parametrize(
+    ("code", "passes"), [("TEST12345", True), ("", True), (" TEST1 ", True), ("T", False), ("A-1", False)]
+)
+def test_a_test_event_code_is_one_word_or_none(code: str, passes: bool) -> None:
+    form = ConnectionTestForm({"test_event_code": code})
+
+    assert form.is_valid() is passes
+    if passes:
+        assert form.cleaned_data["test_event_code"] == code.strip()
+    else:
+        assert form.errors["test_event_code"] == [
+            "A test event code is one word of letters and digits, such as TEST12345."
+        ]
