@@ -30,7 +30,7 @@ WORDS = {
 BADGES = {
     Health.HELD: "failing",
     Health.FAILING: "failing",
-    Health.LATE: "waiting",
+    Health.LATE: "late",
     Health.NOT_CONNECTED: "neutral",
     Health.UNTESTED: "waiting",
     Health.WORKING: "working",

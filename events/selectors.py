@@ -12,12 +12,12 @@ from django.db.models import Count, F, Min, OuterRef, Q, Subquery, Sum
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 
-from events.health import RANK, WORDS, Facts, Health, Verdict, judge
+from events.health import BADGES, RANK, WORDS, Facts, Health, Verdict, judge
 from events.models import Attempt, Delivery, Event, HourlyCount, IngestToken, PixelLog, Rejection
 from events.notices import describe
 from onboarding.models import ConnectionTest, Credential, Pixel
 from onboarding.selectors import credentials_in_use, latest_tests
-from partnerhub.lib.charts import Bars, bars
+from partnerhub.lib.charts import BarChart, Sparkline, hour_bars, sparkline
 from partnerhub.lib.graph.remedies import Explanation, explain
 from tenants.models import Advertiser, Partner
 from tenants.selectors import open_advertiser_invitations
@@ -33,10 +33,6 @@ class Hour:
 
     start: datetime
     taken: int
-
-
-def _labelled(hours: Sequence[Hour]) -> list[tuple[str, int]]:
-    return [(f"{timezone.localtime(hour.start):%H:%M}", hour.taken) for hour in hours]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +54,11 @@ class PixelOverview:
         return sum(hour.taken for hour in self.hours)
 
     @property
-    def chart(self) -> Bars:
-        """The last 24 hours, drawn."""
-        return bars(_labelled(self.hours))
+    def chart(self) -> BarChart:
+        """The last 24 hours, drawn in the viewer's zone."""
+        return hour_bars(
+            [(hour.start, hour.taken) for hour in self.hours], zone=timezone.get_current_timezone()
+        )
 
 
 def overviews(pixels: Sequence[Pixel], *, now: datetime) -> list[PixelOverview]:
@@ -195,7 +193,7 @@ FATE_BADGES = {
     Fate.WAITING: "waiting",
     Fate.SENDING: "waiting",
     Fate.ACCEPTED: "working",
-    Fate.DOUBT: "paused",
+    Fate.DOUBT: "late",
     Fate.REJECTED: "failing",
 }
 _FATES = {
@@ -391,9 +389,9 @@ class FleetRow:
         ]
 
     @property
-    def chart(self) -> Bars:
+    def chart(self) -> Sparkline:
         """The last 24 hours of all its pixels, small."""
-        return bars(_labelled(self.hours), width=144, height=32)
+        return sparkline([hour.taken for hour in self.hours])
 
 
 def fleet(partner: Partner, *, now: datetime) -> list[FleetRow]:
@@ -416,10 +414,13 @@ class StateCount:
     """How many pixels of a fleet are in a state."""
 
     word: str
+    badge: str
     pixels: int
 
 
 def count_states(rows: Sequence[FleetRow]) -> list[StateCount]:
     """The states that occur in the fleet, worst first."""
     states = [overview.verdict.state for row in rows for overview in row.pixels]
-    return [StateCount(WORDS[state], states.count(state)) for state in Health if state in states]
+    return [
+        StateCount(WORDS[state], BADGES[state], states.count(state)) for state in Health if state in states
+    ]

@@ -1,69 +1,159 @@
-"""Charts drawn on the server: numbers in, geometry out; templates write the SVG. Pure."""
+"""The geometry of charts that the server draws: counts in, whole numbers for SVG out.
+
+Holds where each bar stands and what it is called. Refuses markup, colours and the clock: the components
+`c-bar-chart` and `c-sparkline` draw it, and the caller says which hours there are. All lengths are in units of
+the chart's own view box, which the page stretches to the width it has.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta, tzinfo
+
+_HOUR = timedelta(hours=1)
+
+# One bar's slot is 20 units wide, of which 14 are bar: a gap that stays visible at 390 px of screen.
+_SLOT_WIDTH = 20
+_BAR_WIDTH = 14
+_HEIGHT = 140
+# A count of one beside a count of a million is still seen.
+_LEAST_BAR = 2
+_TICK_EVERY = 6
+
+_SPARK_STEP = 4
+_SPARK_HEIGHT = 24
+# The line is drawn with its middle on the path: half a stroke of room keeps it inside the view box.
+_SPARK_MARGIN = 1
 
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """One bar, in the chart's own units."""
+    """One hour: its name in the viewer's zone, its count, and its place."""
 
     label: str
-    value: int
-    x: float
-    y: float
-    width: float
-    height: float
-    css: str
-
-    @property
-    def title(self) -> str:
-        """What it says on hover."""
-        return f"{self.label}: {self.value:,}"
+    count: int
+    unfinished: bool
+    slot_x: int
+    slot_width: int
+    x: int
+    y: int
+    width: int
+    height: int
 
 
 @dataclass(frozen=True, slots=True)
-class Bars:
-    """A bar chart."""
+class BarChart:
+    """Bars from the oldest to the newest, under a scale that ends at a round number."""
 
     width: int
     height: int
-    bars: list[Bar]
-    # Labels for under the axis, evenly spread.
-    ticks: list[str]
-    summary: str
+    bars: tuple[Bar, ...]
+    ticks: tuple[str, ...]
+    top: int
+
+    @property
+    def half(self) -> int:
+        """Where the middle grid line runs."""
+        return self.height // 2
+
+    @property
+    def middle(self) -> int:
+        """The count at the middle grid line."""
+        return self.top // 2
+
+    @property
+    def total(self) -> int:
+        """All the bars together."""
+        return sum(bar.count for bar in self.bars)
+
+    @property
+    def busiest(self) -> Bar | None:
+        """The highest bar, the latest of equals; None where nothing was counted."""
+        highest = max(self.bars, key=lambda bar: (bar.count, bar.slot_x))
+        return highest if highest.count else None
 
 
-def bars(values: Sequence[tuple[str, int]], *, width: int = 720, height: int = 120, tick_every: int = 4) -> Bars:
-    """A bar for each (label, value), the last one being now. The highest reaches the top; 0 is a hairline.
+@dataclass(frozen=True, slots=True)
+class Sparkline:
+    """A line and the area under it, as SVG path data."""
 
-    The picture may be stretched to any size: it holds no text.
+    width: int
+    height: int
+    line: str
+    area: str
+
+
+def hour_bars(hours: Sequence[tuple[datetime, int]], *, zone: tzinfo) -> BarChart:
+    """A bar for each (start of an hour, count), the oldest first and the last one still unfinished; named in `zone`.
+
+    Raises ValueError where there is no hour at all.
     """
-    top = max((value for _, value in values), default=0)
-    slot = width / max(len(values), 1)
-    gap = slot * 0.18
-    drawn = []
-    for number, (label, value) in enumerate(values):
-        tall = max(height * value / top, 2.0) if value else 1.0
-        kind = "none" if not value else "bar now" if number == len(values) - 1 else "bar"
-        drawn.append(
+    if not hours:
+        raise ValueError("a chart takes an hour")
+    top = _round_up(max(count for _, count in hours))
+    bars = []
+    for index, (start, count) in enumerate(hours):
+        height = max(_LEAST_BAR, round(_HEIGHT * count / top)) if count else 0
+        slot_x = index * _SLOT_WIDTH
+        bars.append(
             Bar(
-                label=label,
-                value=value,
-                x=round(number * slot + gap / 2, 2),
-                y=round(height - tall, 2),
-                width=round(slot - gap, 2),
-                height=round(tall, 2),
-                css=kind,
+                label=f"{_clock(start, zone)}–{_clock(start + _HOUR, zone)}",
+                count=count,
+                unfinished=index == len(hours) - 1,
+                slot_x=slot_x,
+                slot_width=_SLOT_WIDTH,
+                x=slot_x + (_SLOT_WIDTH - _BAR_WIDTH) // 2,
+                y=_HEIGHT - height,
+                width=_BAR_WIDTH,
+                height=height,
             )
         )
-    total = sum(value for _, value in values)
-    return Bars(
+    return BarChart(
+        width=len(hours) * _SLOT_WIDTH,
+        height=_HEIGHT,
+        bars=tuple(bars),
+        ticks=tuple(_clock(start, zone) for start, _ in hours[::_TICK_EVERY]),
+        top=top,
+    )
+
+
+def sparkline(values: Sequence[int]) -> Sparkline:
+    """The values as a line, the first at the left. The highest touches the top; all zero lies on the ground.
+
+    Raises ValueError for fewer than two values: one is no line.
+    """
+    if len(values) < 2:
+        raise ValueError("a line takes two values")
+    ground = _SPARK_HEIGHT - _SPARK_MARGIN
+    highest = max(values) or 1
+    room = ground - _SPARK_MARGIN
+    points = [
+        f"{index * _SPARK_STEP} {ground - round(room * value / highest)}"
+        for index, value in enumerate(values)
+    ]
+    width = (len(values) - 1) * _SPARK_STEP
+    line = "M" + "L".join(points)
+    return Sparkline(
         width=width,
-        height=height,
-        bars=drawn,
-        ticks=[label for number, (label, _) in enumerate(values) if number % tick_every == 0],
-        summary=f"{total:,} in all, {top:,} at most in an hour",
+        height=_SPARK_HEIGHT,
+        line=line,
+        area=f"{line}L{width} {_SPARK_HEIGHT}L0 {_SPARK_HEIGHT}Z",
+    )
+
+
+def _clock(moment: datetime, zone: tzinfo) -> str:
+    return moment.astimezone(zone).strftime("%H:%M")
+
+
+def _round_up(value: int) -> int:
+    """The least even number of the form 1, 2, 3, 4, 5, 6, 8 or 10 × 10ⁿ that is not below `value`, and at least 2.
+
+    Even, so that the middle of the scale is a whole number, too.
+    """
+    if value <= 2:
+        return 2
+    power: int = 10 ** (len(str(value)) - 1)
+    return next(
+        step * power for step in (1, 2, 3, 4, 5, 6, 8, 10) if step * power >= value and step * power % 2 == 0
     )
