@@ -58,6 +58,7 @@ SECRETS = [META_TOKEN, INGEST_TOKEN, APP_TOKEN, "jo.doe+shop@example.co.uk"]
         ("lease 0190c0de-0000-7000-8000-000000000001 ended", None),
         ("EAA EAAshort pht_ a@b 12|34", None),
         ("basic bearer", None),
+        ("sha256 eaa1b2c3d4e5f60718293a4b5c6d7e8f", None),
     ],
 )
 def test_texts_keep_what_helps_and_lose_what_is_secret(text: str, redacted: str | None) -> None:
@@ -181,8 +182,10 @@ def test_the_filter_redacts_a_plain_handlers_records() -> None:
     stream = io.StringIO()
     handler = logging.StreamHandler(stream)
     handler.addFilter(RedactingFilter())
-    logger = logging.Logger("plain")
-    logger.addHandler(handler)
+    logger = logging.getLogger("tests.lib.plain")
+    logger.propagate = False
+    logger.setLevel("INFO")
+    logger.handlers[:] = [handler]
 
     logger.info("token %s, %d%% done, access_token=%s", META_TOKEN, 7, "opaque")
     logger.info("broken %d", META_TOKEN)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import email.utils
 import json
-import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -268,7 +267,7 @@ def _float(value: object) -> float:
         number = float(value)  # type: ignore[arg-type]  # whatever a header holds
     except (TypeError, ValueError, OverflowError):
         return 0.0
-    return number if math.isfinite(number) and 0 <= number < 1e9 else 0.0
+    return number if 0 <= number < 1e9 else 0.0
 
 
 def _text(value: object, hidden: Collection[str]) -> str | None:

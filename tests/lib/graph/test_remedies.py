@@ -46,6 +46,7 @@ def words(explanation: Explanation) -> str:
         (102, None, "advertiser", "Meta does not accept the access token"),
         (104, None, "partner", "Our signature is wrong"),
         (100, 33, "advertiser", "The token cannot reach this pixel"),
+        (100, 34, "advertiser", "The token cannot reach this pixel"),
         (803, None, "advertiser", "The token cannot reach this pixel"),
         (10, None, "advertiser", "The token may not send events to this pixel"),
         (200, None, "advertiser", "The token may not send events to this pixel"),
