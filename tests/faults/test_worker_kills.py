@@ -76,6 +76,7 @@ def test_killed_after_its_claim_nothing_is_in_doubt_and_nothing_repeats(
 
     assert audited.findings == []
     assert (audited.total("doubts"), audited.total("surplus")) == (0, 0)
+    assert not Delivery.objects.filter(doubts__gt=0).exists()
     assert audited.total("accepted") == audited.total("taken") > 0
 
 
@@ -112,6 +113,7 @@ def test_killed_after_it_settled_nothing_is_in_doubt_and_nothing_repeats(
 
     assert audited.findings == []
     assert (audited.total("doubts"), audited.total("surplus")) == (0, 0)
+    assert not Delivery.objects.filter(doubts__gt=0).exists()
     assert audited.total("accepted") == audited.total("taken") > 0
 
 
