@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import zlib
+from collections.abc import Callable
 from contextlib import suppress
 
 import pytest
@@ -14,7 +15,12 @@ from events.inflate import PIECE_BYTES, Inflater
 from events.refusals import Refusal
 
 LIMIT = 1024 * 1024
-COMPRESS = {"gzip": gzip.compress, "deflate": zlib.compress, "identity": bytes, "": bytes}
+COMPRESS: dict[str, Callable[[bytes], bytes]] = {
+    "gzip": gzip.compress,
+    "deflate": zlib.compress,
+    "identity": bytes,
+    "": bytes,
+}
 
 
 def inflate(encoding: str, data: bytes, *, limit: int = LIMIT, step: int = 10_000) -> bytes:
