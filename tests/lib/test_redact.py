@@ -39,6 +39,7 @@ SECRETS = [META_TOKEN, INGEST_TOKEN, APP_TOKEN, "jo.doe+shop@example.co.uk"]
         ("/debug_token?input_token=abc&x=1", "/debug_token?input_token=***&x=1"),
         ("client_secret=s3cr3t fb_exchange_token=t", "client_secret=*** fb_exchange_token=***"),
         ('{"access_token": "abc", "a": 1}', '{"access_token": "***", "a": 1}'),
+        ("connect password=hunter2 host=x", "connect password=*** host=x"),
         ('{"access_token":"abc"}', '{"access_token":"***"}'),
         (r'"{\"access_token\":\"abc\"}"', r'"{\"access_token\":\"***\"}"'),
         ("{'access_token': 'abc', 'a': 1}", "{'access_token': '***', 'a': 1}"),
@@ -145,6 +146,13 @@ def test_values_are_redacted_wherever_they_are() -> None:
 
     assert META_TOKEN not in repr(event)
     assert "jo@example.com" not in repr(event)
+
+
+def test_what_holds_itself_comes_to_an_end() -> None:
+    ring: list[object] = [META_TOKEN]
+    ring.append(ring)
+
+    assert META_TOKEN not in repr(processed(ring=ring))
 
 
 @pytest.fixture
