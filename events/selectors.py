@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 import orjson
+from django.db import connection
 from django.db.models import Count, F, Min, OuterRef, Q, Subquery, Sum
 from django.db.models.functions import Coalesce
 from django.utils import timezone
@@ -424,3 +425,43 @@ def count_states(rows: Sequence[FleetRow]) -> list[StateCount]:
     return [
         StateCount(WORDS[state], BADGES[state], states.count(state)) for state in Health if state in states
     ]
+
+
+@dataclass(frozen=True, slots=True)
+class Partition:
+    """A day's table of the log or of the repeats' keys."""
+
+    name: str
+    rows: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class HotTables:
+    """What an operator looks at when deliveries lag: the logs with most waiting, what is open, the days' tables."""
+
+    logs: list[PixelLog]
+    deliveries: list[Delivery]
+    partitions: list[Partition]
+
+
+# An operator looks for what is worst; the rest is in the metrics and in `manage.py ledger check`.
+HOT_ROWS = 50
+
+
+def hot_tables() -> HotTables:
+    """The operator's view of the hot tables, bounded. Row counts of partitions are PostgreSQL's estimates."""
+    logs = PixelLog.objects.select_related("pixel").annotate(waiting=F("head") - F("tail"))
+    deliveries = Delivery.objects.filter(state__in=OPEN_STATES).select_related("pixel").order_by("pk")
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT leaf.relname, greatest(leaf.reltuples, 0)::bigint, pg_total_relation_size(leaf.oid)"
+            " FROM pg_inherits JOIN pg_class AS leaf ON leaf.oid = inhrelid"
+            " WHERE inhparent IN ('events_event'::regclass, 'events_repeat'::regclass) ORDER BY 1"
+        )
+        partitions = [Partition(*row) for row in cursor.fetchall()]
+    return HotTables(
+        logs=list(logs.order_by("-waiting", "-head")[:HOT_ROWS]),
+        deliveries=list(deliveries[:HOT_ROWS]),
+        partitions=partitions,
+    )

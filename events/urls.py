@@ -13,4 +13,5 @@ urlpatterns = [
     path("pixels/<int:pixel_id>/events/<int:log_offset>/", views.detail, name="detail"),
     path("pixels/<int:pixel_id>/ingest-tokens/", views.issue_ingest_token, name="issue_ingest_token"),
     path("ingest-tokens/<int:token_id>/revoke/", views.revoke_ingest_token, name="revoke_ingest_token"),
+    path("operator/log/", views.operator_log, name="operator_log"),
 ]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from django.conf import settings
 from django.contrib import messages
-from django.http import HttpRequest, HttpResponse
-from django.shortcuts import redirect
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_GET, require_POST
 
@@ -91,6 +91,15 @@ def detail(request: HttpRequest, pixel_id: int, log_offset: int) -> HttpResponse
         "explanation": selectors.explain_rejection(rejection) if rejection else None,
     }
     return show(request, found.advertiser, "events/detail.html", context)
+
+
+@require_GET
+@scoped
+def operator_log(request: HttpRequest) -> HttpResponse:
+    """The hot tables, for an operator; the admin cannot show them, for it refuses composite keys."""
+    if not signed_in(request).is_superuser:
+        raise Http404
+    return render(request, "events/operator_log.html", {"tables": selectors.hot_tables()})
 
 
 @require_POST
