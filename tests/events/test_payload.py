@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -269,75 +270,75 @@ def test_what_is_null_is_as_if_it_had_not_been_sent() -> None:
     assert sent(raw) == event()
 
 
-@pytest.mark.parametrize(
-    ("fields", "field", "subcode"),
-    [
-        ({"event_name": None}, "event_name", 2804019),
-        ({"event_name": " "}, "event_name", 2804019),
-        ({"event_name": 7}, "event_name", 2804019),
-        ({"event_name": "x" * 101}, "event_name", None),
-        ({"event_name": "a\0b"}, "event_name", None),
-        ({"event_name": "a\ud800"}, "event_name", None),
-        ({"event_time": None}, "event_time", 2804019),
-        ({"event_time": "soon"}, "event_time", None),
-        ({"event_time": True}, "event_time", None),
-        ({"event_time": NOW + 0.5}, "event_time", None),
-        ({"event_time": -1}, "event_time", None),
-        ({"event_time": NOW * 1000}, "event_time", 2804004),
-        ({"event_time": f"{NOW}000"}, "event_time", 2804004),
-        ({"event_time": NOW + 3600}, "event_time", 2804004),
-        ({"event_time": NOW - 8 * DAY}, "event_time", 2804003),
-        ({"event_id": ["a"]}, "event_id", None),
-        ({"event_id": "x" * 257}, "event_id", None),
-        ({"event_id": "a\0"}, "event_id", None),
-        ({"action_source": "web"}, "action_source", None),
-        ({"action_source": ["website"]}, "action_source", None),
-        ({"user_data": None}, "user_data", 2804050),
-        ({"user_data": []}, "user_data", 2804050),
-        ({"user_data": {"email": "a@b.c"}}, "user_data.email", 2804019),
-        ({"user_data": {"em": {"a": 1}}}, "user_data.em", None),
-        ({"user_data": {"em": True}}, "user_data.em", None),
-        ({"user_data": {"em": ["a@b.c"] * 101}}, "user_data.em", None),
-        ({"user_data": {"fn": "Ma\0ry"}}, "user_data.fn", None),
-        ({"user_data": {"em": "a\ud800@b.c"}}, "user_data.em", None),
-        ({"user_data": {"external_id": ["a", "\0"]}}, "user_data.external_id", None),
-        ({"user_data": PERSON | {"client_user_agent": "a\0"}}, "user_data.client_user_agent", None),
-        ({"user_data": PERSON | {"client_ip_address": 7}}, "user_data.client_ip_address", None),
-        ({"user_data": PERSON | {"lead_id": "none"}}, "user_data.lead_id", 2804036),
-        ({"user_data": PERSON | {"lead_id": True}}, "user_data.lead_id", 2804036),
-        ({"user_data": PERSON | {"fb_login_id": [7]}}, "user_data.fb_login_id", None),
-        ({"custom_data": "x"}, "custom_data", None),
-        ({"custom_data": {"value": "much", "currency": "EUR"}}, "custom_data.value", None),
-        ({"custom_data": {"value": "1,50", "currency": "EUR"}}, "custom_data.value", None),
-        ({"custom_data": {"value": "٣", "currency": "EUR"}}, "custom_data.value", None),
-        ({"custom_data": {"value": True, "currency": "EUR"}}, "custom_data.value", None),
-        ({"custom_data": {"value": float("nan"), "currency": "EUR"}}, "custom_data.value", None),
-        ({"custom_data": {"value": 1}}, "custom_data.currency", 2804023),
-        ({"custom_data": {"value": 1, "currency": "€"}}, "custom_data.currency", None),
-        ({"custom_data": {"value": 1, "currency": "EURO"}}, "custom_data.currency", None),
-        ({"custom_data": {"value": 2**63, "currency": "EUR"}}, "custom_data.value", None),
-        ({"custom_data": {"value": 1e300, "currency": "EUR"}}, "custom_data.value", None),
-        ({"custom_data": {"order_id": 2**70}}, "custom_data.order_id", None),
-        ({"custom_data": {"a": [{"b": "\0"}]}}, "custom_data.a[0].b", None),
-        ({"custom_data": {"a\0": 1}}, "custom_data.a?", None),
-        ({"custom_data": {"a": "\ud800"}}, "custom_data.a", None),
-        ({"event_name": "Purchase"}, "custom_data.value", 2804009),
-        ({"event_name": "Purchase", "custom_data": {"currency": "EUR"}}, "custom_data.value", 2804009),
-        ({"event_name": "Purchase", "custom_data": {"value": 1}}, "custom_data.currency", 2804010),
-        ({"event_source_url": 7}, "event_source_url", None),
-        ({"referrer_url": []}, "referrer_url", None),
-        ({"original_event_data": []}, "original_event_data", None),
-        ({"opt_out": "maybe"}, "opt_out", None),
-        ({"opt_out": 1}, "opt_out", None),
-        ({"data_processing_options": "LDU"}, "data_processing_options", None),
-        ({"data_processing_options": [7]}, "data_processing_options", None),
-        ({"advertiser_tracking_enabled": True}, "advertiser_tracking_enabled", 2804019),
-        ({"x\ny": 1}, "x?y", 2804019),
-        ({"action_source": "app"}, "app_data.extinfo", 2804043),
-        ({"action_source": "app", "app_data": {"extinfo": ["a2"]}}, "app_data.extinfo", 2804043),
-        ({"action_source": "business_messaging"}, "messaging_channel", 2804063),
-    ],
-)
+REFUSED: list[tuple[dict[str, Any], str, int | None]] = [
+    ({"event_name": None}, "event_name", 2804019),
+    ({"event_name": " "}, "event_name", 2804019),
+    ({"event_name": 7}, "event_name", 2804019),
+    ({"event_name": "x" * 101}, "event_name", None),
+    ({"event_name": "a\0b"}, "event_name", None),
+    ({"event_name": "a\ud800"}, "event_name", None),
+    ({"event_time": None}, "event_time", 2804019),
+    ({"event_time": "soon"}, "event_time", None),
+    ({"event_time": True}, "event_time", None),
+    ({"event_time": NOW + 0.5}, "event_time", None),
+    ({"event_time": -1}, "event_time", None),
+    ({"event_time": NOW * 1000}, "event_time", 2804004),
+    ({"event_time": f"{NOW}000"}, "event_time", 2804004),
+    ({"event_time": NOW + 3600}, "event_time", 2804004),
+    ({"event_time": NOW - 8 * DAY}, "event_time", 2804003),
+    ({"event_id": ["a"]}, "event_id", None),
+    ({"event_id": "x" * 257}, "event_id", None),
+    ({"event_id": "a\0"}, "event_id", None),
+    ({"action_source": "web"}, "action_source", None),
+    ({"action_source": ["website"]}, "action_source", None),
+    ({"user_data": None}, "user_data", 2804050),
+    ({"user_data": []}, "user_data", 2804050),
+    ({"user_data": {"email": "a@b.c"}}, "user_data.email", 2804019),
+    ({"user_data": {"em": {"a": 1}}}, "user_data.em", None),
+    ({"user_data": {"em": True}}, "user_data.em", None),
+    ({"user_data": {"em": ["a@b.c"] * 101}}, "user_data.em", None),
+    ({"user_data": {"fn": "Ma\0ry"}}, "user_data.fn", None),
+    ({"user_data": {"em": "a\ud800@b.c"}}, "user_data.em", None),
+    ({"user_data": {"external_id": ["a", "\0"]}}, "user_data.external_id", None),
+    ({"user_data": PERSON | {"client_user_agent": "a\0"}}, "user_data.client_user_agent", None),
+    ({"user_data": PERSON | {"client_ip_address": 7}}, "user_data.client_ip_address", None),
+    ({"user_data": PERSON | {"lead_id": "none"}}, "user_data.lead_id", 2804036),
+    ({"user_data": PERSON | {"lead_id": True}}, "user_data.lead_id", 2804036),
+    ({"user_data": PERSON | {"fb_login_id": [7]}}, "user_data.fb_login_id", None),
+    ({"custom_data": "x"}, "custom_data", None),
+    ({"custom_data": {"value": "much", "currency": "EUR"}}, "custom_data.value", None),
+    ({"custom_data": {"value": "1,50", "currency": "EUR"}}, "custom_data.value", None),
+    ({"custom_data": {"value": "٣", "currency": "EUR"}}, "custom_data.value", None),
+    ({"custom_data": {"value": True, "currency": "EUR"}}, "custom_data.value", None),
+    ({"custom_data": {"value": float("nan"), "currency": "EUR"}}, "custom_data.value", None),
+    ({"custom_data": {"value": 1}}, "custom_data.currency", 2804023),
+    ({"custom_data": {"value": 1, "currency": "€"}}, "custom_data.currency", None),
+    ({"custom_data": {"value": 1, "currency": "EURO"}}, "custom_data.currency", None),
+    ({"custom_data": {"value": 2**63, "currency": "EUR"}}, "custom_data.value", None),
+    ({"custom_data": {"value": 1e300, "currency": "EUR"}}, "custom_data.value", None),
+    ({"custom_data": {"order_id": 2**70}}, "custom_data.order_id", None),
+    ({"custom_data": {"a": [{"b": "\0"}]}}, "custom_data.a[0].b", None),
+    ({"custom_data": {"a\0": 1}}, "custom_data.a?", None),
+    ({"custom_data": {"a": "\ud800"}}, "custom_data.a", None),
+    ({"event_name": "Purchase"}, "custom_data.value", 2804009),
+    ({"event_name": "Purchase", "custom_data": {"currency": "EUR"}}, "custom_data.value", 2804009),
+    ({"event_name": "Purchase", "custom_data": {"value": 1}}, "custom_data.currency", 2804010),
+    ({"event_source_url": 7}, "event_source_url", None),
+    ({"referrer_url": []}, "referrer_url", None),
+    ({"original_event_data": []}, "original_event_data", None),
+    ({"opt_out": "maybe"}, "opt_out", None),
+    ({"opt_out": 1}, "opt_out", None),
+    ({"data_processing_options": "LDU"}, "data_processing_options", None),
+    ({"data_processing_options": [7]}, "data_processing_options", None),
+    ({"advertiser_tracking_enabled": True}, "advertiser_tracking_enabled", 2804019),
+    ({"x\ny": 1}, "x?y", 2804019),
+    ({"action_source": "app"}, "app_data.extinfo", 2804043),
+    ({"action_source": "app", "app_data": {"extinfo": ["a2"]}}, "app_data.extinfo", 2804043),
+    ({"action_source": "business_messaging"}, "messaging_channel", 2804063),
+]
+
+
+@pytest.mark.parametrize(("fields", "field", "subcode"), REFUSED)
 def test_what_meta_would_refuse_is_refused_by_field_and_place(
     fields: dict[str, Any], field: str, subcode: int | None
 ) -> None:
@@ -354,6 +355,15 @@ def test_an_event_is_an_object(raw: object) -> None:
 
     assert refusal.message == "data[3]: An event must be a JSON object."
     assert (refusal.field, refusal.index) == (None, 3)
+
+
+def test_the_documentation_names_every_subcode_and_every_field() -> None:
+    page = (Path(payload.__file__).parents[1] / "docs/events-accepted.md").read_text()
+    subcodes = {int(found) for found in re.findall(r"\b28040[0-9]{2}\b", page)}
+
+    assert subcodes == {case[2] for case in REFUSED if case[2] is not None} | {2804016}
+    for name in (*payload.EVENT_KEYS, *normalise.HASHED_KEYS, "ph", "external_id"):
+        assert re.search(rf"[` ]{name}[` ]", page), name
 
 
 def test_milliseconds_are_called_by_their_name() -> None:
