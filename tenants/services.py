@@ -44,8 +44,16 @@ class AdvertiserExists(Exception):
     """The partner has an advertiser of this name already."""
 
 
-class LastOwner(Exception):
+class RoleUnchanged(Exception):
+    """A member's role stays as it is; the text says why."""
+
+
+class LastOwner(RoleUnchanged):
     """The last owner of a partner, or the last admin of an advertiser, cannot be removed or demoted."""
+
+
+class MembershipGone(RoleUnchanged):
+    """The member's role was ended meanwhile, or that of the person who asked."""
 
 
 @transaction.atomic
@@ -175,30 +183,35 @@ def accept_invitation(
 
 @transaction.atomic
 def change_partner_role(*, membership: PartnerMembership, role: PartnerRole) -> None:
-    """Give a member another role. Raises LastOwner where nobody would be left to own the partner."""
+    """Give a member another role. Raises RoleUnchanged, also where nobody would be left to own the partner."""
     _keep_an_owner(membership, role)
-    PartnerMembership.objects.filter(pk=membership.pk).update(role=role.value)
+    _expect_one(PartnerMembership.objects.filter(pk=membership.pk).update(role=role.value))
 
 
 @transaction.atomic
 def remove_partner_member(*, membership: PartnerMembership) -> None:
-    """Take a member's role away. Raises LastOwner."""
+    """Take a member's role away. Raises RoleUnchanged."""
     _keep_an_owner(membership, None)
-    PartnerMembership.objects.filter(pk=membership.pk).delete()
+    _expect_one(PartnerMembership.objects.filter(pk=membership.pk).delete()[0])
 
 
 @transaction.atomic
 def change_advertiser_role(*, membership: AdvertiserMembership, role: AdvertiserRole) -> None:
-    """Give a member another role. Raises LastOwner where no admin would be left."""
+    """Give a member another role. Raises RoleUnchanged, also where no admin would be left."""
     _keep_an_admin(membership, role)
-    AdvertiserMembership.objects.filter(pk=membership.pk).update(role=role.value)
+    _expect_one(AdvertiserMembership.objects.filter(pk=membership.pk).update(role=role.value))
 
 
 @transaction.atomic
 def remove_advertiser_member(*, membership: AdvertiserMembership) -> None:
-    """Take a member's role away. Raises LastOwner."""
+    """Take a member's role away. Raises RoleUnchanged."""
     _keep_an_admin(membership, None)
-    AdvertiserMembership.objects.filter(pk=membership.pk).delete()
+    _expect_one(AdvertiserMembership.objects.filter(pk=membership.pk).delete()[0])
+
+
+def _expect_one(changed: int) -> None:
+    if not changed:
+        raise MembershipGone("The role was changed meanwhile. Load the page anew.")
 
 
 def _keep_an_owner(membership: PartnerMembership, role: PartnerRole | None) -> None:

@@ -292,7 +292,7 @@ def change_partner_member(request: HttpRequest, membership_id: int) -> HttpRespo
             messages.success(request, f"{membership.person} is {role} now.")
         else:
             messages.error(request, "Choose one of the roles.")
-    except services.LastOwner as reason:
+    except services.RoleUnchanged as reason:
         messages.error(request, str(reason))
     return redirect("tenants:partner_people", membership.partner_id)
 
@@ -316,6 +316,6 @@ def change_advertiser_member(request: HttpRequest, membership_id: int) -> HttpRe
             messages.success(request, f"{membership.person} is {role} now.")
         else:
             messages.error(request, "Choose one of the roles.")
-    except services.LastOwner as reason:
+    except services.RoleUnchanged as reason:
         messages.error(request, str(reason))
     return redirect("tenants:advertiser_people", membership.advertiser_id)

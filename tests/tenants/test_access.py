@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import pytest
 from django.core.exceptions import PermissionDenied
@@ -64,7 +65,7 @@ def outcome(act: Callable[[], object]) -> str:
 
 def for_each(cast: Cast, act: Callable[[Person], object]) -> dict[str, str]:
     """The outcome for each role."""
-    return {role: outcome(lambda person=person: act(person)) for role, person in cast.people.items()}
+    return {role: outcome(partial(act, person)) for role, person in cast.people.items()}
 
 
 def test_a_partner_is_seen_by_its_own_people(cast: Cast) -> None:
