@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from django.conf import settings
 from django.urls import include, path
 
 from partnerhub import health
+from partnerhub.styleguide import styleguide
 from tenants.admin import site
 from tenants.middleware import ADMIN_PATH
 from tenants.views import home
@@ -19,3 +21,5 @@ urlpatterns = [
     path("", include("events.urls")),
     path(ADMIN_PATH.lstrip("/"), site.urls),
 ]
+if settings.DEBUG:
+    urlpatterns.append(path("styleguide/", styleguide, name="styleguide"))
