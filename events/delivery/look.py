@@ -93,8 +93,10 @@ class Look(bootsteps.StartStopStep):
 
     def _watch(self, worker: Any) -> None:
         limit = config().delivery_stuck_seconds
+        # Until it has been idle for so long, a process that has nothing to do does not look either.
+        idle = config().delivery_idle_seconds
         while not self._ends.wait(WATCH_SECONDS):
-            if PROGRESS.stuck_seconds() > limit:
+            if PROGRESS.stuck_seconds() > idle + limit:
                 reason = "work waits and is not taken"
             elif PROGRESS.deaf_seconds() > limit and _is_connected(worker):
                 reason = "no message comes from the broker"

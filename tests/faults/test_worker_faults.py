@@ -150,6 +150,51 @@ def test_a_worker_cut_from_its_queue_hears_hints_again(
         assert worker.exit_code is None
 
 
+def test_a_worker_that_takes_no_work_though_it_waits_ends_itself_and_the_next_delivers(
+    targets: list[ConnectedPixel], sandbox: SandboxProcess
+) -> None:
+    (target, *_) = targets
+    # One look stands still with its claim; no message tells another thread of work.
+    settings = SHORT | NO_BROKER | {"GRAPH_API_BASE_URL": sandbox.base_url}
+    stuck = settings | {"DELIVERY_STUCK_SECONDS": "3"}
+
+    with WorkerProcess(crash_points="after_claim:stall:8", awaits_broker=False, **stuck) as worker:
+        append_count(target.pixel, 1)
+        assert worker.wait(30) == 0
+        assert "work waits and is not taken" in worker.log
+    with WorkerProcess(awaits_broker=False, **settings):
+        wait_until_drained([target.pixel])
+
+    audited = audit(sandbox.client, [target.pixel])
+    assert audited.findings == []
+    assert (audited.total("doubts"), audited.total("surplus")) == (0, 0)
+
+
+def test_a_worker_that_seldom_looks_is_not_stuck(transactional_db: None) -> None:
+    settings = SHORT | NO_BROKER | {"DELIVERY_IDLE_SECONDS": "60", "DELIVERY_STUCK_SECONDS": "1"}
+
+    with WorkerProcess(awaits_broker=False, **settings) as worker:
+        time.sleep(4)
+
+        assert worker.exit_code is None
+
+
+def test_a_worker_whose_broker_is_away_is_not_deaf(
+    targets: list[ConnectedPixel], sandbox: SandboxProcess
+) -> None:
+    (target, *_) = targets
+    settings = SHORT | NO_BROKER | {"GRAPH_API_BASE_URL": sandbox.base_url, "DELIVERY_STUCK_SECONDS": "2"}
+
+    with WorkerProcess(awaits_broker=False, **settings) as worker:
+        deadline = time.monotonic() + 6
+        while time.monotonic() < deadline:
+            append_count(target.pixel, 1)
+            time.sleep(0.1)
+
+        assert worker.exit_code is None
+        wait_until_drained([target.pixel])
+
+
 def cut_connections(database: TestDatabase, role: str) -> None:
     """End the role's sessions in this run's database, as a failing server would."""
     connection.close()
