@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from tenants.roles import ACTS, Act, AdvertiserRole, PartnerRole, Role, may, may_any
@@ -31,3 +33,17 @@ def test_of_several_roles_one_that_may_is_enough() -> None:
     assert may_any({AdvertiserRole.ANALYST, PartnerRole.SUPPORT}, Act.TEST)
     assert not may_any({AdvertiserRole.ANALYST, PartnerRole.SUPPORT}, Act.CONNECT)
     assert not may_any(set(), Act.SEE)
+
+
+def test_the_docs_draw_the_same_table() -> None:
+    whose = {PartnerRole: "partner's", AdvertiserRole: "advertiser's"}
+    lines = [
+        f"| role | {' | '.join(act.value.replace('_', ' ') for act in ORDER)} |",
+        f"| {' | '.join(['---'] * (len(ORDER) + 1))} |",
+        *(
+            f"| {whose[type(role)]} {role} | {' | '.join('yes' if may(role, act) else '–' for act in ORDER)} |"
+            for role in (*PartnerRole, *AdvertiserRole)
+        ),
+    ]
+
+    assert "\n".join(lines) in Path("docs/people-and-roles.md").read_text()
