@@ -2,7 +2,9 @@
 
 What Meta would refuse is refused here, with the field's name and the event's place; what Meta takes and
 advises against is taken with a notice; what is certain is mended with a notice. Personal data leaves this
-room hashed. Preparing a fragment again gives the same fragment.
+room hashed. Preparing a fragment again gives the same fragment, and an event sent again gives the same one,
+too: keys and a person's values are sorted, for clients write them in an order that changes from one process to
+the next (Meta's Python SDK 26.0.3 goes through a `set`).
 
 Fields and rules: Meta's "Server Event Parameters" (2026-02-12), "Customer Information Parameters"
 (2026-01-09), "Standard Parameters" and "Best Practices" (2026-06-28), read 2026-11-24.
@@ -13,7 +15,8 @@ from __future__ import annotations
 import hashlib
 import math
 import re
-from collections.abc import Callable
+import socket
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -63,6 +66,16 @@ EVENT_KEYS: Final = frozenset(
         "advanced_measurement_table",
     )
 )
+# Keys of an event by the type of what they hold, where no function of their own looks at it.
+TEXT_KEYS: Final = (
+    "event_source_url",
+    "referrer_url",
+    "messaging_channel",
+    "customer_segmentation",
+    "advanced_measurement_table",
+)
+OBJECT_KEYS: Final = ("original_event_data", "attribution_data", "app_data")
+WHOLE_NUMBER_KEYS: Final = ("data_processing_options_country", "data_processing_options_state")
 # Keys of user_data that are never hashed, and hold one text each.
 PLAIN_KEYS: Final = frozenset(
     (
@@ -99,15 +112,18 @@ DEPTH: Final = 32
 # A time past this is in milliseconds: as seconds it lies in the year 5138.
 MILLISECONDS_FROM: Final = 100_000_000_000
 EXTINFO_ITEMS: Final = 16
+# The one of them that may not be empty (100/2804043).
+EXTINFO_OS_VERSION: Final = 4
 
 _WHOLE_NUMBER = re.compile(r"-?[0-9]{1,18}")
+_META_NUMBER = re.compile(r"[0-9]{1,19}")
 _NUMBER = re.compile(r"-?[0-9]{1,15}(\.[0-9]{1,10})?")
 _CURRENCY = re.compile(r"[A-Za-z]{3}")
 # "ClickID and the fbp and fbc Parameters": fb.{index}.{ms}.{id}, and the parameter builder's appendix.
 _COOKIE = re.compile(r"fb\.[0-9]+\.[0-9]{13}\.[^.]+(\.[A-Za-z0-9_-]{2}|\.[A-Za-z0-9_-]{8})?")
 _COOKIE_WITHOUT_ID = re.compile(r"fb\.[0-9]*\.[0-9]*\.?")
-# Numbers in JSON that may be beyond 64 bits; inside texts these bytes follow a quote, not a separator.
-_LONG_NUMBER = re.compile(rb"[\[:,]-?([0-9]{19}|[0-9.]+e)")
+# The parameter builder's appendix stands behind an address as it does behind a hash.
+_ADDRESS_APPENDIX = re.compile(r"\.[A-Za-z0-9_-]{8}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -327,7 +343,8 @@ def _strings(key: str, value: object, notices: list[str]) -> list[str]:
     for item in items:
         if isinstance(item, str):
             # Here and not in the finished event: a hash shows nothing of what went into it.
-            _check_text(item, f"user_data.{key}")
+            if "\0" in item or not item.isascii():
+                _check_text(item, f"user_data.{key}")
             texts.append(item)
         elif isinstance(item, int) and not isinstance(item, bool):
             texts.append(str(item))
@@ -351,7 +368,7 @@ def _hashed(key: str, value: object, rules: PixelRules, notices: list[str]) -> l
                 continue
         if kept not in found:
             found.append(kept)
-    return found
+    return sorted(found)
 
 
 def _hash(key: str, text: str, rules: PixelRules, notices: list[str]) -> str:
@@ -379,7 +396,7 @@ def _hash(key: str, text: str, rules: PixelRules, notices: list[str]) -> str:
 
 
 def _texts(key: str, value: object, notices: list[str]) -> list[str]:
-    found = list(dict.fromkeys(text for text in _strings(key, value, notices) if text.strip()))
+    found = sorted({text for text in _strings(key, value, notices) if text.strip()})
     if not found:
         notices.append(f"user_data.{key}:empty")
     return found
@@ -388,7 +405,7 @@ def _texts(key: str, value: object, notices: list[str]) -> list[str]:
 def _plain(key: str, value: object, notices: list[str]) -> Any:
     if key in ("fb_login_id", "lead_id"):
         # Meta's own numbers; texts of digits are taken, too.
-        if isinstance(value, bool) or not _WHOLE_NUMBER.fullmatch(str(value)):
+        if isinstance(value, bool) or not _META_NUMBER.fullmatch(str(value)):
             subcode = 2_804_036 if key == "lead_id" else None
             raise _Fault(f"user_data.{key}", "It must be a number of Meta's.", subcode)
         return value
@@ -403,7 +420,21 @@ def _plain(key: str, value: object, notices: list[str]) -> Any:
         return ""
     if key in ("fbc", "fbp") and not _COOKIE.fullmatch(text):
         notices.append(f"user_data.{key}:odd_form")
+    if key == "client_ip_address" and not _is_address(text):
+        notices.append("user_data.client_ip_address:odd_form")
     return text
+
+
+def _is_address(text: str) -> bool:
+    """Whether it is one IPv4 or IPv6 address, with or without the appendix."""
+    if _ADDRESS_APPENDIX.fullmatch(text[-9:]):
+        text = text[:-9]
+    try:
+        # The C library's parser: `ipaddress` takes ten times as long.
+        socket.inet_pton(socket.AF_INET6 if ":" in text else socket.AF_INET, text)
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 def _custom_data(event: dict[str, Any], notices: list[str]) -> None:
@@ -452,12 +483,15 @@ def _purchase(event: dict[str, Any]) -> None:
 
 def _rest(event: dict[str, Any], source: str, user_data: dict[str, Any], notices: list[str]) -> None:
     """What an action source asks for, and the fields with a type."""
-    for key in ("event_source_url", "referrer_url", "messaging_channel", "customer_segmentation"):
+    for key in TEXT_KEYS:
         if key in event and not isinstance(event[key], str):
             raise _Fault(key, "It must be text.")
-    for key in ("original_event_data", "attribution_data", "app_data"):
+    for key in OBJECT_KEYS:
         if key in event and not isinstance(event[key], dict):
             raise _Fault(key, "It must be an object.")
+    for key in WHOLE_NUMBER_KEYS:
+        if key in event and type(event[key]) is not int:
+            raise _Fault(key, "It must be a whole number.")
     if "opt_out" in event:
         event["opt_out"] = _boolean("opt_out", event["opt_out"], notices)
     options = event.get("data_processing_options")
@@ -478,6 +512,10 @@ def _rest(event: dict[str, Any], source: str, user_data: dict[str, Any], notices
                 f"An event of an app needs it: a list of {EXTINFO_ITEMS} texts.",
                 2_804_043,
             )
+        if not extinfo[EXTINFO_OS_VERSION]:
+            raise _Fault(
+                f"app_data.extinfo[{EXTINFO_OS_VERSION}]", "The system's version is missing.", 2_804_043
+            )
     elif source == "business_messaging" and not event.get("messaging_channel"):
         raise _Fault("messaging_channel", "A business message needs its channel.", 2_804_063)
 
@@ -493,18 +531,31 @@ def _boolean(field: str, value: object, notices: list[str]) -> bool:
 
 def _encode(event: dict[str, Any]) -> bytes:
     try:
-        fragment = orjson.dumps(event)
+        fragment = orjson.dumps(event, option=orjson.OPT_SORT_KEYS)
     except (orjson.JSONEncodeError, RecursionError):
         _inspect(event, "", 1)
         raise _Fault("", "The event cannot be written as JSON.") from None
-    # A look at each value only where the bytes say that one of them may be bad.
-    if (
-        b"\\u0000" in fragment
-        or fragment.count(b"{") + fragment.count(b"[") > DEPTH
-        or _LONG_NUMBER.search(fragment)
-    ):
+    # Where something may be bad, all is gone through again, for its place.
+    if b"\\u0000" in fragment or not _is_moderate(event, 1):
         _inspect(event, "", 1)
     return fragment
+
+
+def _is_moderate(value: dict[str, Any] | list[Any], depth: int) -> bool:
+    """Whether no number is beyond 64 bits, and nothing nested beyond DEPTH."""
+    if depth > DEPTH:
+        return False
+    items: Iterable[Any] = value.values() if isinstance(value, dict) else value
+    for item in items:
+        kind = type(item)
+        if kind is str:
+            continue
+        if kind is dict or kind is list:
+            if not _is_moderate(item, depth + 1):
+                return False
+        elif (kind is int or kind is float) and not abs(item) < 2**63:
+            return False
+    return True
 
 
 def _inspect(value: object, path: str, depth: int) -> None:
@@ -512,8 +563,9 @@ def _inspect(value: object, path: str, depth: int) -> None:
     if isinstance(value, str):
         _check_text(value, path)
     elif isinstance(value, int | float):
-        if abs(value) >= 2**63:
-            raise _Fault(path, "It is a number beyond 64 bits. Send it as text.")
+        # Said so that NaN, which is smaller than nothing, fails too.
+        if not abs(value) < 2**63:
+            raise _Fault(path, "It is a number beyond 64 bits, or none at all. Send it as text.")
     elif isinstance(value, dict | list):
         if depth > DEPTH:
             raise _Fault(path, f"It is nested more than {DEPTH} deep.")
@@ -529,8 +581,11 @@ def _inspect(value: object, path: str, depth: int) -> None:
 def _check_text(text: str, path: str) -> None:
     if "\0" in text:
         raise _Fault(path, "It holds a NUL byte.")
-    if not text.isascii() and any("\ud800" <= sign <= "\udfff" for sign in text):
-        raise _Fault(path, "It holds a lone surrogate, which is no character.")
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            raise _Fault(path, "It holds a lone surrogate, which is no character.") from None
 
 
 def _shown(key: object) -> str:

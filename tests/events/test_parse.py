@@ -366,6 +366,7 @@ def test_a_body_made_to_cost_much_costs_little(body: bytes, content_type: str) -
         (b'--b\r\nContent-Disposition: form-data; name="data"\r\n[1]\r\n--b--', "no name"),
         (b'--b\r\nContent-Disposition: form-data; name="data"\r\n\r\n\xff\r\n--b--', "not UTF-8"),
         (b"\r\n--b" * 80 + b"\r\n--b--", "64 fields"),
+        (b"--b\r\n" + b"a: b\r\n" * 1000 + b"\r\n\r\n[1]\r\n--b--", "too long"),
     ],
 )
 def test_a_multipart_body_is_whole_and_named(body: bytes, words: str) -> None:

@@ -17,6 +17,7 @@ from events.normalise import sha256_hex
 from events.payload import PixelRules, PreparedEvent, prepare_event, prepare_events
 from events.refusals import Refusal
 from partnerhub.lib.graph.limits import EVENTS_PER_REQUEST
+from partnerhub.sandbox.checks import check_event
 
 NOW = 1_790_000_000
 DAY = 86_400
@@ -137,7 +138,7 @@ def test_personal_data_leaves_hashed_and_no_other_way() -> None:
     found = orjson.loads(prepared.fragment)["user_data"]
     assert found == {
         "em": [sha256_hex("john_smith@gmail.com")],
-        "ph": [sha256_hex("16505551212"), sha256_hex("491711234567")],
+        "ph": sorted([sha256_hex("16505551212"), sha256_hex("491711234567")]),
         "fn": [sha256_hex("mary")],
         "ln": [sha256_hex("obrien")],
         "ge": [sha256_hex("f")],
@@ -304,6 +305,7 @@ REFUSED: list[tuple[dict[str, Any], str, int | None]] = [
     ({"user_data": PERSON | {"client_ip_address": 7}}, "user_data.client_ip_address", None),
     ({"user_data": PERSON | {"lead_id": "none"}}, "user_data.lead_id", 2804036),
     ({"user_data": PERSON | {"lead_id": True}}, "user_data.lead_id", 2804036),
+    ({"user_data": PERSON | {"lead_id": "-5"}}, "user_data.lead_id", 2804036),
     ({"user_data": PERSON | {"fb_login_id": [7]}}, "user_data.fb_login_id", None),
     ({"custom_data": "x"}, "custom_data", None),
     ({"custom_data": {"value": "much", "currency": "EUR"}}, "custom_data.value", None),
@@ -328,13 +330,23 @@ REFUSED: list[tuple[dict[str, Any], str, int | None]] = [
     ({"original_event_data": []}, "original_event_data", None),
     ({"opt_out": "maybe"}, "opt_out", None),
     ({"opt_out": 1}, "opt_out", None),
+    ({"data_processing_options_country": "1"}, "data_processing_options_country", None),
+    ({"data_processing_options_state": True}, "data_processing_options_state", None),
+    ({"customer_segmentation": 7}, "customer_segmentation", None),
+    ({"advanced_measurement_table": []}, "advanced_measurement_table", None),
     ({"data_processing_options": "LDU"}, "data_processing_options", None),
     ({"data_processing_options": [7]}, "data_processing_options", None),
     ({"advertiser_tracking_enabled": True}, "advertiser_tracking_enabled", 2804019),
     ({"x\ny": 1}, "x?y", 2804019),
     ({"action_source": "app"}, "app_data.extinfo", 2804043),
     ({"action_source": "app", "app_data": {"extinfo": ["a2"]}}, "app_data.extinfo", 2804043),
+    ({"action_source": "app", "app_data": {"extinfo": [""] * 16}}, "app_data.extinfo[4]", 2804043),
     ({"action_source": "business_messaging"}, "messaging_channel", 2804063),
+    ({"data_processing_options_country": "1"}, "data_processing_options_country", None),
+    ({"data_processing_options_state": True}, "data_processing_options_state", None),
+    ({"advanced_measurement_table": 7}, "advanced_measurement_table", None),
+    ({"custom_data": {"a": [{"b": 2**63}]}}, "custom_data.a[0].b", None),
+    ({"custom_data": {"a": float("nan")}}, "custom_data.a", None),
 ]
 
 
@@ -461,6 +473,44 @@ def test_a_text_that_looks_like_something_bad_is_only_a_text(text: str) -> None:
     assert sent(event(custom_data={"a": text}))["custom_data"] == {"a": text}
 
 
+def test_the_same_event_in_another_order_is_the_same() -> None:
+    person = {
+        "em": ["a@shop.example", "b@shop.example"],
+        "external_id": ["1", "2"],
+        "fbp": "fb.1.1790000000000.1",
+    }
+    raw = event(user_data=person, custom_data={"b": 1, "a": {"d": 1, "c": 2}})
+    turned: dict[str, Any] = json.loads(json.dumps(raw))
+    turned["user_data"] = {key: value[::-1] if key != "fbp" else value for key, value in person.items()}
+    turned["custom_data"] = {"a": {"c": 2, "d": 1}, "b": 1}
+
+    assert prepare(dict(reversed(turned.items()))) == prepare(raw)
+
+
+@pytest.mark.parametrize(
+    ("address", "is_odd"),
+    [
+        ("203.0.113.7", False),
+        ("2001:db8::7", False),
+        ("203.0.113.7.AQICAQMC", False),
+        ("203.0.113.7, 10.0.0.1", True),
+        ("unknown", True),
+        ("203.0.113", True),
+    ],
+)
+def test_an_address_is_sent_as_it_is_and_an_odd_one_noticed(address: str, is_odd: bool) -> None:
+    prepared = prepare(event(user_data=PERSON | {"client_ip_address": address}))
+
+    assert orjson.loads(prepared.fragment)["user_data"]["client_ip_address"] == address
+    assert ("user_data.client_ip_address:odd_form" in prepared.notices) is is_odd
+
+
+def test_the_order_of_an_events_things_is_kept() -> None:
+    raw = event(custom_data={"content_ids": ["b", "a"], "contents": [{"id": "b"}, {"id": "a"}]})
+
+    assert sent(raw) == raw
+
+
 def test_the_keys_tell_repeats_from_clashes() -> None:
     first, other, renamed = (
         prepare(raw) for raw in (event(), event(custom_data={"a": 1}), event(event_name="Contact"))
@@ -499,7 +549,8 @@ GOOD_FIELDS = st.fixed_dictionaries(
         "event_name": st.sampled_from(["Contact", "Größe"]),
         "event_time": st.integers(NOW - 6 * DAY, NOW + 60),
         "event_id": WORDS | st.integers(),
-        "action_source": st.sampled_from(["email", "website", "physical_store", ""]),
+        "action_source": st.sampled_from(["email", "website", "physical_store", "app", ""]),
+        "app_data": st.fixed_dictionaries({"extinfo": st.lists(WORDS, min_size=16, max_size=16)}),
         "user_data": PEOPLE.map(lambda person: person | PERSON),
         "custom_data": st.fixed_dictionaries(
             {"currency": st.sampled_from(["EUR", "usd"])},
@@ -539,6 +590,19 @@ def test_any_event_is_prepared_or_refused(raw: dict[str, Any], country: str | No
         prepared.content_key,
     )
     assert not [notice for notice in prepared.notices if notices.describe(notice) == notice]
+
+
+@given(RAW_EVENTS)
+def test_what_a_door_takes_the_stand_in_for_meta_takes(raw: dict[str, Any]) -> None:
+    try:
+        prepared = prepare(raw)
+    except Refusal:
+        return
+
+    verdict = check_event(orjson.loads(prepared.fragment), 0, NOW)
+
+    # An odd fbc is sent as it is, with a notice: Meta documents its form, and not that it refuses another.
+    assert verdict is None or (verdict.subcode == 2804001 and "user_data.fbc:odd_form" in prepared.notices)
 
 
 def _check_refusal(refusal: Refusal) -> None:
