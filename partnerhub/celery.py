@@ -23,7 +23,7 @@ from partnerhub.lib.broker import make_app
 from partnerhub.lib.config import ConfigurationError, config
 
 try:
-    app = make_app(config(), "worker")
+    app = make_app(config(), "worker", publishes_only=False)
 except ConfigurationError as error:
     sys.exit(f"PartnerHub cannot start:\n{error}\nSee docs/configuration.md.")
 

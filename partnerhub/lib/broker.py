@@ -27,6 +27,9 @@ QUEUES: Final = (HINTS, JOBS)
 # By task name: the modules of the tasks are not imported where hints are sent.
 _QUEUE_OF_TASKS: Final = {"events.deliver": HINTS, "*": JOBS}
 
+# Workers that are all busy sending come to a tick late, and it must not have expired each time.
+EXPIRE_AFTER_TICKS: Final = 6
+
 # Until a broker that does not answer counts as away. Whoever publishes does it from a thread of its own.
 CONNECT_SECONDS: Final = 3
 ANSWER_SECONDS: Final = 5
@@ -50,25 +53,26 @@ def role_address(settings: Config, process: Process) -> str:
     return address.get_secret_value()
 
 
-def make_app(settings: Config, process: Process) -> Celery:
+def make_app(settings: Config, process: Process, *, publishes_only: bool) -> Celery:
     """Celery as the settings want it, without tasks: enough to publish by name.
 
-    Without Celery's Django fix-up, which would close the thread's database connection after every task.
+    Who only publishes gives up on a silent broker; a worker's line is silent by nature. Without Celery's Django
+    fix-up, which would close the thread's database connection after every task.
     """
     app = Celery(
         "partnerhub",
         fixups=[],
-        set_as_current=process == "worker",
+        set_as_current=not publishes_only,
         task_cls="partnerhub.lib.consumer:IdTask",
     )
-    app.conf.update(celery_settings(settings, process))
+    app.conf.update(celery_settings(settings, process, publishes_only=publishes_only))
     return app
 
 
-def celery_settings(settings: Config, process: Process) -> dict[str, Any]:
+def celery_settings(settings: Config, process: Process, *, publishes_only: bool) -> dict[str, Any]:
     """Celery's settings in the words of its documentation."""
     return {
-        **_transport(settings, process),
+        **_transport(settings, process, publishes_only=publishes_only),
         "broker_connection_timeout": CONNECT_SECONDS,
         # Without end: a worker without a broker looks for work by itself (events.delivery.look).
         "broker_connection_retry_on_startup": True,
@@ -120,41 +124,40 @@ def _scheme(settings: Config) -> str:
     return urlsplit(settings.broker_url.get_secret_value()).scheme
 
 
-def _transport(settings: Config, process: Process) -> dict[str, Any]:
-    url = settings.broker_url.get_secret_value()
+def _transport(settings: Config, process: Process, *, publishes_only: bool) -> dict[str, Any]:
     scheme = _scheme(settings)
-    # Who only publishes may give up on a silent broker; a worker's connection is silent by nature.
-    publishes = process != "worker"
+    # One try: while the next would wait, hints are better dropped.
+    options: dict[str, Any] = {"max_retries": 0} if publishes_only else {}
     if scheme == "pgmq":
         return {
-            # The address is not in the URL: kombu prints URLs.
+            # The address is not in the URL, for kombu prints URLs.
             "broker_url": "pgmq://database",
             "broker_transport": "partnerhub.lib.postgres_queue:Transport",
-            "broker_transport_options": {"address": role_address(settings, process)},
+            "broker_transport_options": {**options, "address": role_address(settings, process)},
         }
     if scheme.startswith("redis"):
-        options: dict[str, Any] = {
+        options |= {
             "global_keyprefix": f"{settings.broker_prefix or 'partnerhub'}:",
             "socket_connect_timeout": CONNECT_SECONDS,
             "socket_keepalive": True,
         }
-        if publishes:
+        if publishes_only:
             options["socket_timeout"] = ANSWER_SECONDS
-        return {"broker_url": url, "broker_transport_options": options}
-    options = {"read_timeout": ANSWER_SECONDS, "write_timeout": ANSWER_SECONDS} if publishes else {}
-    return {"broker_url": url, "broker_transport_options": options}
+    elif publishes_only:
+        options |= {"read_timeout": ANSWER_SECONDS, "write_timeout": ANSWER_SECONDS}
+    return {"broker_url": settings.broker_url.get_secret_value(), "broker_transport_options": options}
 
 
 def _schedule(settings: Config) -> dict[str, dict[str, Any]]:
     sweep = timedelta(seconds=settings.delivery_sweep_seconds)
 
     def every(schedule: timedelta | crontab, task: str, expires: timedelta) -> dict[str, Any]:
-        # Where nobody consumed for an hour, one tick's worth is done and the rest is dropped unread.
+        # After an hour without workers a few ticks are done, and the rest is dropped unread.
         return {"task": task, "schedule": schedule, "options": {"expires": expires.total_seconds()}}
 
     return {
-        "sweep deliveries": every(sweep, "events.sweep", sweep),
-        "sweep connection tests": every(sweep, "onboarding.sweep", sweep),
+        "sweep deliveries": every(sweep, "events.sweep", EXPIRE_AFTER_TICKS * sweep),
+        "sweep connection tests": every(sweep, "onboarding.sweep", EXPIRE_AFTER_TICKS * sweep),
         # Also made when a worker starts; a week ahead, so that a day without beat harms nobody.
         "make partitions": every(
             crontab(hour="*/6", minute="7"), "events.make_partitions", timedelta(hours=6)

@@ -19,6 +19,9 @@ logger = structlog.get_logger(__name__)
 
 LARGEST_ID: Final = 2**63 - 1
 
+# How late a worker over RabbitMQ or Redis notices that it shall end.
+LOOP_SECONDS: Final = 0.5
+
 
 class IdTask(Task):
     """A task whose arguments are ids. A message that has others is dropped."""
@@ -60,6 +63,14 @@ class Consumer(CeleryConsumer):
         def shutdown(self, parent: Any) -> None:
             """Shut all steps down."""
             self.send_all(parent, "shutdown")
+
+    def register_with_event_loop(self, hub: Any) -> None:
+        """As Celery does; and have the loop turn now and then, to see that it shall end.
+
+        A signal does not end its waiting (PEP 475), and of Celery's own timers we have none.
+        """
+        super().register_with_event_loop(hub)
+        hub.call_repeatedly(LOOP_SECONDS, lambda: None)
 
     def on_unknown_message(self, body: Any, message: Any) -> None:
         """Drop what is no task."""

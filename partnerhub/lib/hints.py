@@ -109,7 +109,7 @@ class Line:
         # Who gives no hints does without Celery.
         from partnerhub.lib.broker import make_app
 
-        self._app = make_app(settings, process)
+        self._app = make_app(settings, process, publishes_only=True)
         self._connection: Any = None
 
     def __call__(self, hint: Hint) -> None:

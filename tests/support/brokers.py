@@ -60,7 +60,7 @@ class Broker:
 
     def publish_raw(self, queue: str, body: Any, **options: Any) -> None:
         """Put a message of any kind into one of QUEUES."""
-        app = make_app(self.settings, "operator")
+        app = make_app(self.settings, "operator", publishes_only=True)
         name = queue_name(self.settings, queue)
         with app.connection_for_write() as line:
             producer = line.Producer(auto_declare=False)

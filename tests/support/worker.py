@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
@@ -24,17 +24,25 @@ class WorkerError(RuntimeError):
 
 
 class WorkerProcess:
-    """`with WorkerProcess() as worker:` runs it; settings are environment variables of this one process.
+    """`with WorkerProcess() as worker:` runs it; `environment` and `settings` are variables of this one process.
 
     `crash_points` is CRASH_POINTS. The environment is that of the tests, so it reads the run's database. With
     `awaits_broker=False` it counts as started before it has reached a broker.
     """
 
-    def __init__(self, *, crash_points: str = "", awaits_broker: bool = True, **settings: str) -> None:
+    def __init__(
+        self,
+        environment: Mapping[str, str] | None = None,
+        *,
+        crash_points: str = "",
+        awaits_broker: bool = True,
+        **settings: str,
+    ) -> None:
         self._environment = {
             **os.environ,
             "PROCESS": "worker",
             "LOG_LEVEL": "INFO",
+            **(environment or {}),
             **settings,
             "CRASH_POINTS": crash_points,
         }

@@ -51,10 +51,9 @@ def is_busy() -> bool:
         return bool(cursor.fetchone()[0])
 
 
-def listening_worker(broker: Broker, sandbox: SandboxProcess, **settings: str) -> WorkerProcess:
+def listening_worker(broker: Broker, sandbox: SandboxProcess) -> WorkerProcess:
     # No look of its own: what is delivered, messages told of.
-    settings = {"DELIVERY_IDLE_SECONDS": "600", **broker.environment, **settings}
-    return WorkerProcess(GRAPH_API_BASE_URL=sandbox.base_url, **settings)
+    return WorkerProcess(broker.environment, DELIVERY_IDLE_SECONDS="600", GRAPH_API_BASE_URL=sandbox.base_url)
 
 
 def arrived(sandbox: SandboxProcess, target: ConnectedPixel) -> int:
@@ -172,12 +171,14 @@ def test_a_worker_that_is_told_to_end_finishes_what_it_sends(
     sandbox.client.add_knob("latency", latency_ms=1500)
     append_count(target.pixel, 2)
 
-    with prepared_broker(broker.name, prefix=f"{config().broker_prefix}own_") as own:
-        with listening_worker(own, sandbox) as worker:
-            own.send_hint(DELIVER, target.pixel.pk)
-            wait_until(lambda: Delivery.objects.filter(state="sending").exists())
-            worker.send_signal(signal.SIGTERM)
-            assert worker.wait() == 0
+    with (
+        prepared_broker(broker.name, prefix=f"{config().broker_prefix}own_") as own,
+        listening_worker(own, sandbox) as worker,
+    ):
+        own.send_hint(DELIVER, target.pixel.pk)
+        wait_until(lambda: Delivery.objects.filter(state="sending").exists())
+        worker.send_signal(signal.SIGTERM)
+        assert worker.wait(5) == 0
 
     assert list(Delivery.objects.values_list("state", "doubts")) == [("accepted", 0)]
 

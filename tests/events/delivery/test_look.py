@@ -56,8 +56,8 @@ def test_without_any_broker_a_worker_delivers_all_the_same(
 def test_a_pixel_whose_hint_was_lost_is_delivered_after_a_sweep(
     target: ConnectedPixel, sandbox: SandboxProcess, own_broker: Broker
 ) -> None:
-    settings = {**own_broker.environment, "DELIVERY_SWEEP_SECONDS": "0.5", "DELIVERY_IDLE_SECONDS": "600"}
-    with WorkerProcess(GRAPH_API_BASE_URL=sandbox.base_url, **settings), BeatProcess(**settings):
+    settings = {**own_broker.environment, "DELIVERY_SWEEP_SECONDS": "1", "DELIVERY_IDLE_SECONDS": "600"}
+    with WorkerProcess(settings, GRAPH_API_BASE_URL=sandbox.base_url), BeatProcess(settings):
         append_count(target.pixel, 2)
 
         wait_until(lambda: is_drained(target.pixel))
@@ -70,7 +70,7 @@ def test_after_its_lines_to_the_broker_were_cut_a_worker_hears_again(
 ) -> None:
     with breakable(own_broker) as (environment, cut):
         environment |= {"GRAPH_API_BASE_URL": sandbox.base_url, "DELIVERY_IDLE_SECONDS": "600"}
-        with WorkerProcess(**environment) as worker:
+        with WorkerProcess(environment) as worker:
             own_broker.send_hint(DELIVER, target.pixel.pk)
             cut()
             append_count(target.pixel, 1)
@@ -124,10 +124,10 @@ def test_a_worker_that_finds_work_and_hears_no_message_ends_itself(
 ) -> None:
     """It is connected, and its hints go elsewhere: as deaf as one whose subscription was forgotten."""
     with WorkerProcess(
+        own_broker.environment,
         GRAPH_API_BASE_URL=sandbox.base_url,
         DELIVERY_IDLE_SECONDS="0.1",
         DELIVERY_STUCK_SECONDS="1.5",
-        **own_broker.environment,
     ) as worker:
         deadline = time.monotonic() + 20
         while worker.exit_code is None and time.monotonic() < deadline:
@@ -143,10 +143,10 @@ def test_a_worker_with_nothing_to_do_stays(
     target: ConnectedPixel, sandbox: SandboxProcess, own_broker: Broker
 ) -> None:
     with WorkerProcess(
+        own_broker.environment,
         GRAPH_API_BASE_URL=sandbox.base_url,
         DELIVERY_IDLE_SECONDS="0.1",
         DELIVERY_STUCK_SECONDS="0.5",
-        **own_broker.environment,
     ) as worker:
         time.sleep(2.5)
 
