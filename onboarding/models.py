@@ -23,6 +23,8 @@ class ActionSource(models.TextChoices):
 
 
 class PixelQuerySet(models.QuerySet["Pixel"]):
+    """Which pixels."""
+
     def for_person(self, person: Person) -> PixelQuerySet:
         """The pixels of the advertisers that the person reaches."""
         return self.filter(advertiser__in=Advertiser.objects.for_person(person))

@@ -23,7 +23,7 @@ LARGEST_ID: Final = 2**63 - 1
 LOOP_SECONDS: Final = 0.5
 
 
-class IdTask(Task):
+class IdTask(Task):  # type: ignore[type-arg]  # generic in the stubs alone
     """A task whose arguments are ids. A message that has others is dropped."""
 
     abstract = True

@@ -13,7 +13,9 @@ from tests.support.factories import PASSWORD, make_connected_pixel, make_person
 
 
 @pytest.mark.django_db
-def test_an_operator_sees_every_log(client: Client, as_role: Callable[[str], AbstractContextManager[None]]) -> None:
+def test_an_operator_sees_every_log(
+    client: Client, as_role: Callable[[str], AbstractContextManager[None]]
+) -> None:
     connected = make_connected_pixel()
     operator = Person.objects.create_superuser("operator@hub.example", PASSWORD)
     client.force_login(operator, backend="django.contrib.auth.backends.ModelBackend")
