@@ -31,11 +31,17 @@ class Explanation:
     who_must_act: Actor
     what_to_do: tuple[str, ...]
 
+    @property
+    def wants_new_token(self) -> bool:
+        """Whether the last step is to paste a new token, so that a page can offer it as a button."""
+        return self.what_to_do[-1] == _PASTE_IT
 
+
+_PASTE_IT = "Copy the whole token and paste it here as a new token."
 _NEW_TOKEN = (
     "Open Meta Events Manager and choose your pixel under Data sources.",
     "Open Settings, find Conversions API, and press Generate access token.",
-    "Copy the whole token and paste it here as a new token.",
+    _PASTE_IT,
 )
 _WAIT = ("You need to do nothing. Test again in a few minutes.",)
 
@@ -53,7 +59,7 @@ _UNREACHABLE = Explanation(
     (
         "Compare the pixel ID with the number in Meta Events Manager.",
         "If it is right, open that pixel's Settings and generate a token there.",
-        "Paste it here as a new token.",
+        _PASTE_IT,
     ),
 )
 _OLD_VERSION = Explanation(
@@ -123,7 +129,7 @@ _BY_NUMBER: dict[tuple[int, int | None], Explanation] = {
         "The person behind the token lost their role",
         "Whoever made the token no longer has a role on the pixel.",
         Actor.ADVERTISER,
-        ("Ask an admin of your Meta business to generate a new token.", "Paste it here as a new token."),
+        ("Ask an admin of your Meta business to generate a new token.", _PASTE_IT),
     ),
     (102, None): _DEAD_TOKEN,
     (452, None): _DEAD_TOKEN,

@@ -121,3 +121,13 @@ def test_an_unknown_failure_is_owned_up_to() -> None:
 
     assert explanation.title == "Meta gave an answer that we do not know"
     assert explanation.who_must_act == "partnerhub"
+
+
+def test_a_new_token_is_offered_where_it_helps_and_nowhere_else() -> None:
+    offered = {numbers for numbers in ((190, 463), (190, 459), (368, None), (100, 33)) if _explained(numbers)}
+
+    assert offered == {(190, 463), (100, 33)}
+
+
+def _explained(numbers: tuple[int, int | None]) -> bool:
+    return explain("credential", *numbers).wants_new_token
