@@ -347,6 +347,8 @@ REFUSED: list[tuple[dict[str, Any], str, int | None]] = [
     ({"advanced_measurement_table": 7}, "advanced_measurement_table", None),
     ({"custom_data": {"a": [{"b": 2**63}]}}, "custom_data.a[0].b", None),
     ({"custom_data": {"a": float("nan")}}, "custom_data.a", None),
+    ({"attribution_data": {"a": 2**63}}, "attribution_data.a", None),
+    ({"app_data": {"a": [1e300]}}, "app_data.a[0]", None),
 ]
 
 
