@@ -50,6 +50,10 @@ class InviteAdvertiserForm(forms.Form):
         label="Its admin's e-mail address", help_text="Gets a link that is valid for 7 days."
     )
 
+    def clean_name(self) -> str:
+        """On one line: it becomes a mail's subject."""
+        return " ".join(str(self.cleaned_data["name"]).split())
+
     def clean_default_country(self) -> str:
         """Capital letters."""
         return str(self.cleaned_data["default_country"]).upper()

@@ -22,14 +22,9 @@ def invitation_link(token: str) -> str:
 
 def send_invitation(invitation: Invitation, token: str) -> bool:
     """Whether the mail server took the invitation's mail. Speaks SMTP: not inside a transaction."""
-    context = {
-        "invitation": invitation,
-        "tenant": invitation.advertiser or invitation.partner,
-        "partner": invitation.partner,
-        "link": invitation_link(token),
-    }
+    context = {"invitation": invitation, "link": invitation_link(token)}
     mail = EmailMultiAlternatives(
-        subject=f"{invitation.partner.name} invites you to {context['tenant']}",
+        subject=" ".join(invitation.headline.split()),
         body=render_to_string("tenants/email/invitation.txt", context),
         to=[invitation.email],
     )

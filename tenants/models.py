@@ -254,6 +254,13 @@ class Invitation(models.Model):
     def __str__(self) -> str:
         return f"{self.role} for {self.email}"
 
+    @property
+    def headline(self) -> str:
+        """Who invites to what: the title of its mail and of its page."""
+        if self.advertiser:
+            return f"{self.partner} invites you to {self.advertiser}"
+        return f"You are invited to join {self.partner}"
+
     def state(self, now: datetime) -> str:
         """`accepted`, `revoked`, `expired` or `open`."""
         if self.accepted_at:

@@ -159,7 +159,10 @@ def test_a_colleague_accepts_a_role_at_the_partner(site: Site) -> None:
         email=ADDRESS, role=PartnerRole.MANAGER, partner=partner, invited_by=make_owner(partner)
     )
 
-    page = site.sign_in(make_person(ADDRESS)).post(reverse("tenants:invitation", args=[token]))
+    path = reverse("tenants:invitation", args=[token])
+
+    assert f"You are invited to join {partner}" in text_of(site.get(path))
+    page = site.sign_in(make_person(ADDRESS)).post(path)
 
     assert page.url == f"/partners/{partner.pk}/"
     assert partner.memberships.get(person__email=ADDRESS).role == "manager"
@@ -297,6 +300,18 @@ def test_a_partner_invites_an_advertiser(site: Site) -> None:
     assert mail.outbox[0].subject == "Datapartner invites you to Velo Rad"
     assert site.sign_in(None).get(mailed_path()).status_code == 200
     assert messages_of(page) == [f"The invitation was sent to {ADDRESS}."]
+
+
+def test_a_name_of_several_lines_is_put_on_one(site: Site) -> None:
+    partner = make_partner("Datapartner")
+
+    site.sign_in(make_owner(partner)).post(
+        f"/partners/{partner.pk}/advertisers/invite/",
+        {"name": " Velo\r\nBcc: all@shop.example ", "email": ADDRESS},
+    )
+
+    assert partner.advertisers.get().name == "Velo Bcc: all@shop.example"
+    assert [message.recipients() for message in mail.outbox] == [[ADDRESS]]
 
 
 @pytest.mark.parametrize(
@@ -530,6 +545,25 @@ def test_names_are_text_whatever_they_hold(site: Site) -> None:
 
     assert "<script>alert" not in page.content.decode()
     assert "<img" not in page.content.decode()
+
+
+def test_an_invitations_words_are_text_in_its_page_and_its_mail(site: Site) -> None:
+    partner = make_partner('"><script>alert(1)</script>{{ 7 }}')
+
+    site.sign_in(make_owner(partner)).post(
+        f"/partners/{partner.pk}/advertisers/invite/", {"name": "<img src=x>{% now %}", "email": ADDRESS}
+    )
+
+    [message] = mail.outbox
+    assert message.subject == f"{partner.name} invites you to <img src=x>{{% now %}}"
+    assert isinstance(message, mail.EmailMultiAlternatives)
+    html = str(message.alternatives[0][0])
+    page = site.sign_in(None).get(mailed_path()).content.decode()
+    for written in (html, page):
+        assert "<script>alert" not in written
+        assert "<img" not in written
+        assert "&lt;img src=x&gt;{% now %}" in written
+        assert "&amp;lt;" not in written
 
 
 # How many queries a page takes does not depend on how much it shows.
