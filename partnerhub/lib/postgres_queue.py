@@ -122,6 +122,7 @@ class Transport(kombu_pgmq.Transport):
             timeout=self.client.connect_timeout,
             num_workers=1,
             kwargs={"autocommit": True},
+            configure=_relax,
             open=True,
         )
         return PGMQueue(pool=self._pool, vt=VISIBILITY_SECONDS, init_extension=False)
@@ -140,6 +141,11 @@ class Transport(kombu_pgmq.Transport):
     def _conninfo(self) -> str:
         address = self.client.transport_options["address"]
         return make_conninfo(address, application_name="partnerhub queue", **TIMEOUTS)
+
+
+def _relax(connection: psycopg.Connection[Any]) -> None:
+    # A hint may be lost: no commit of one waits for the disk.
+    connection.execute("SET synchronous_commit TO off")
 
 
 def prepare(
