@@ -21,7 +21,7 @@ from onboarding.services import DELIVER
 from partnerhub.lib.config import config
 from partnerhub.lib.crashpoints import crash_point
 from partnerhub.lib.graph import GraphAnswer, GraphClient
-from partnerhub.lib.graph.errors import GraphError
+from partnerhub.lib.graph.errors import GraphError, InDoubt
 from partnerhub.lib.hints import send_hint
 
 logger = structlog.get_logger(__name__)
@@ -55,19 +55,22 @@ def deliver_pixel(pixel_id: int, client: GraphClient) -> Turn:
             return Turn(deliveries, claim)
         PROGRESS.took_work()
         crash_point("after_claim")
-        deliver_claim(claim, client)
+        if not deliver_claim(claim, client):
+            # It may have taken as long as a send may: the neighbours are next.
+            break
     send_hint(DELIVER, pixel_id)
-    return Turn(TURN_DELIVERIES, None)
+    return Turn(deliveries + 1, None)
 
 
-def deliver_claim(claim: Claim, client: GraphClient) -> None:
-    """Send what the claim covers, and settle it."""
+def deliver_claim(claim: Claim, client: GraphClient) -> bool:
+    """Send what the claim covers, and settle it; False where no answer of Graph's came."""
     parcel = take_up(claim)
     if parcel is None:
-        return
+        return True
     crash_point("after_mark")
     outcome = send(parcel, client)
     _settle_while_leased(parcel, outcome)
+    return not isinstance(outcome, InDoubt)
 
 
 def _settle_while_leased(parcel: Parcel, outcome: GraphAnswer | GraphError) -> None:

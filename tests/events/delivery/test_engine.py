@@ -291,6 +291,7 @@ def test_no_answer_of_graphs_is_a_doubt_and_is_sent_again(
     sandbox.client.add_knob(str(knob.pop("kind")), count=1, **knob)
     ids = append_count(target.pixel, 2)
 
+    assert take_turn(target.pixel).idle is None
     assert take_turn(target.pixel).idle == Idle.ASLEEP
     delivery = Delivery.objects.get()
     assert (delivery.state, delivery.doubts, delivery.failure_class) == ("doubt", 1, "in_doubt")
@@ -308,6 +309,18 @@ def test_no_answer_of_graphs_is_a_doubt_and_is_sent_again(
     audited = audit(sandbox.client, [target.pixel])
     assert audited.findings == []
     assert audited.accounts[target.pixel.pk].surplus == (2 if was_stored else 0)
+
+
+def test_a_turn_without_an_answer_ends_for_it_may_have_been_long(
+    target: ConnectedPixel, take_turn: TakeTurn, sandbox: SandboxProcess, hints: list[tuple[str, int]]
+) -> None:
+    sandbox.client.add_knob("cut")
+    append_count(target.pixel, 1500)
+
+    turn = take_turn(target.pixel)
+
+    assert (turn.deliveries, turn.idle, hints) == (1, None, [("events.deliver", target.pixel.pk)])
+    assert deliveries(target.pixel) == [(0, 999, "doubt")]
 
 
 def test_a_doubt_is_sent_again_twice_and_then_kept_for_a_person(
