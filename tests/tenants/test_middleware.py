@@ -44,3 +44,12 @@ def test_a_chosen_zone_comes_before_the_browsers(site: Site) -> None:
 )
 def test_a_zone_that_does_not_exist_is_utc(site: Site, name: str) -> None:
     assert zone_shown(site, name) == "UTC"
+
+
+def test_a_folder_of_zones_is_no_zone(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    def as_older_pythons_do(name: str) -> object:
+        raise IsADirectoryError(name)
+
+    monkeypatch.setattr("zoneinfo.ZoneInfo", as_older_pythons_do)
+
+    assert zone_shown(site, "America") == "UTC"
