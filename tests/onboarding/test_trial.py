@@ -1,0 +1,122 @@
+"""A credential tried against the stand-in: what is sent, what each answer means, and that the token stays out."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import pytest
+
+from onboarding import services
+from onboarding.models import ConnectionTest, Credential, Pixel
+from onboarding.trial import TestOutcome, try_credential
+from partnerhub.lib.graph import GraphClient
+from tests.support.factories import make_credential, make_pixel
+from tests.support.sandbox import SandboxClient
+
+pytestmark = pytest.mark.django_db
+
+CANARY = "EAAcanary0123456789abcdefZDZD"
+
+
+@pytest.fixture
+def pixel(meta: SandboxClient) -> Pixel:
+    """A pixel with CANARY for its token, both known to the stand-in."""
+    pixel = make_pixel()
+    make_credential(pixel, token=CANARY)
+    meta.put_pixel(pixel.meta_id, name="Shop at Meta")
+    meta.put_token(CANARY, pixels=[pixel.meta_id])
+    return pixel
+
+
+def tried(pixel: Pixel, graph: GraphClient, code: str = "") -> TestOutcome:
+    """What comes of a test of the pixel."""
+    waiting = services.request_connection_test(pixel=pixel, requested_by=None, test_event_code=code)
+    test = services.start_connection_test(test_id=waiting.pk)
+    assert test is not None
+    return try_credential(test, graph)
+
+
+def test_the_test_event_is_no_conversion_and_nobodys(
+    pixel: Pixel, meta: SandboxClient, graph: GraphClient
+) -> None:
+    outcome = tried(pixel, graph)
+
+    test = ConnectionTest.objects.get()
+    [event] = outcome.request["body"]["data"]
+    identity = f"partnerhub-test-{test.pk}"
+    assert event.pop("event_time") > 0
+    assert event == {
+        "event_name": "PartnerHubConnectionTest",
+        "event_id": identity,
+        "action_source": "system_generated",
+        "user_data": {"external_id": [identity]},
+    }
+    assert outcome.request["body"]["partner_agent"] == "datapartner"
+    assert outcome.request["path"] == f"/v26.0/{pixel.meta_id}/events"
+    [stored] = meta.stored(pixel.meta_id)
+    assert (stored.event_id, stored.partner_agent, stored.copies) == (identity, "datapartner", 1)
+
+
+def test_an_answer_that_counts_the_event_is_a_pass(pixel: Pixel, graph: GraphClient) -> None:
+    outcome = tried(pixel, graph)
+
+    assert (outcome.failure_class, outcome.http_status, outcome.events_received) == ("", 200, 1)
+    assert outcome.fbtrace_id
+    assert outcome.latency_ms is not None
+
+
+def test_a_test_event_code_belongs_to_the_request(
+    pixel: Pixel, meta: SandboxClient, graph: GraphClient
+) -> None:
+    outcome = tried(pixel, graph, code="TEST12345")
+
+    assert outcome.request["body"]["test_event_code"] == "TEST12345"
+    assert "test_event_code" not in outcome.request["body"]["data"][0]
+    assert [stored.test_event_code for stored in meta.stored(pixel.meta_id)] == ["TEST12345"]
+
+
+def test_a_dead_token_is_found_by_reading_and_no_event_is_sent(
+    pixel: Pixel, meta: SandboxClient, graph: GraphClient
+) -> None:
+    meta.set_token_state(CANARY, "expired")
+
+    outcome = tried(pixel, graph)
+
+    assert (outcome.failure_class, outcome.code, outcome.subcode) == ("credential", 190, 463)
+    assert (outcome.pixel_read, outcome.request) == ("refused", {})
+    assert meta.stored(pixel.meta_id) == []
+
+
+def test_a_token_of_another_pixel_is_a_matter_of_permission(
+    pixel: Pixel, meta: SandboxClient, graph: GraphClient
+) -> None:
+    meta.set_token_pixels(CANARY, [])
+
+    assert tried(pixel, graph).failure_class == "permission"
+
+
+def test_a_token_that_may_send_and_not_read_passes(pixel: Pixel, graph: GraphClient) -> None:
+    outcome = tried(pixel, graph)
+
+    assert (outcome.failure_class, outcome.pixel_read, outcome.pixel_name_at_meta) == ("", "unknown", "")
+
+
+def test_a_token_that_does_not_open_is_not_sent(
+    pixel: Pixel, meta: SandboxClient, graph: GraphClient
+) -> None:
+    Credential.objects.update(sealed=b"not what the vault made")
+
+    assert tried(pixel, graph) == TestOutcome(failure_class="sealed")
+    assert meta.received_requests(pixel.meta_id) == []
+
+
+@pytest.mark.parametrize("state", ["live", "expired", "revoked"])
+def test_no_outcome_holds_the_token(
+    pixel: Pixel, meta: SandboxClient, graph: GraphClient, state: str
+) -> None:
+    meta.set_token_state(CANARY, state)
+
+    outcome = tried(pixel, graph)
+
+    assert CANARY not in json.dumps(dataclasses.asdict(outcome))
