@@ -77,7 +77,7 @@ SET state = 'claimed', due_at = NULL, lease_token = %(token)s,
 WHERE id = (
     SELECT id FROM events_delivery
     WHERE pixel_id = %(pixel)s AND state IN ('waiting', 'doubt') AND due_at <= clock_timestamp()
-    ORDER BY due_at, id LIMIT 1 FOR UPDATE SKIP LOCKED)
+    ORDER BY due_at, id LIMIT 1)
 RETURNING id, first_offset, last_offset, first_received_at, last_received_at, attempts, doubts
 """
 # From the tail on, as many events as fit into one request, and when the one behind them was received.

@@ -491,6 +491,43 @@ def test_what_is_in_doubt_never_turns_into_too_old(
     assert audit(sandbox.client, [target.pixel]).findings == []
 
 
+def test_what_is_in_doubt_stays_so_where_meta_finds_it_too_old(
+    target: ConnectedPixel, sandbox: SandboxProcess, take_turn: TakeTurn
+) -> None:
+    sandbox.client.add_knob("cut", store=True, count=1)
+    append_count(target.pixel, 1)
+    take_turn(target.pixel)
+    sandbox.client.add_knob("error", code=100, subcode=2804003)
+    let_time_pass(target.pixel)
+
+    take_turn(target.pixel)
+
+    delivery = Delivery.objects.get()
+    assert (delivery.state, delivery.due_at, delivery.doubts) == ("doubt", None, 1)
+    assert Rejection.objects.count() == 0
+    assert audit(sandbox.client, [target.pixel]).findings == []
+
+
+def test_the_halves_of_a_doubt_are_doubts(
+    target: ConnectedPixel, sandbox: SandboxProcess, take_turn: TakeTurn
+) -> None:
+    sandbox.client.add_knob("cut", store=True, count=1)
+    ids = append_count(target.pixel, 4)
+    take_turn(target.pixel)
+    sandbox.client.add_knob("error", code=100, event_ids=[ids[0]])
+    let_time_pass(target.pixel)
+
+    while take_turn(target.pixel).idle is None:
+        pass
+
+    halves = Delivery.objects.filter(kind="half")
+    assert {half.doubts for half in halves} == {1}
+    assert halves.filter(state="accepted").exists()
+    # Refused now, and yet at Meta since the send that nobody answered: a doubt on record explains it.
+    assert Rejection.objects.get().log_offset == 0
+    assert audit(sandbox.client, [target.pixel]).findings == []
+
+
 def test_a_clash_found_at_the_door_is_not_sent(
     target: ConnectedPixel, sandbox: SandboxProcess, take_turn: TakeTurn
 ) -> None:

@@ -78,6 +78,24 @@ def test_a_second_settle_changes_nothing(target: ConnectedPixel, as_role: AsRole
     assert deliveries(target.pixel) == [(0, 1, "accepted")]
 
 
+def test_a_late_settle_does_not_touch_what_another_sends_now(target: ConnectedPixel, as_role: AsRole) -> None:
+    append_count(target.pixel, 2)
+    with as_role("worker"):
+        late = taken_up(target.pixel)
+    let_time_pass(target.pixel)
+    with as_role("worker"):
+        take_over_expired()
+    let_time_pass(target.pixel)
+    with as_role("worker"):
+        current = taken_up(target.pixel)
+
+        assert settle(late, BatchRefused("no", code=100)) is False
+        assert settle(current, accepted(2)) is True
+
+    assert deliveries(target.pixel) == [(0, 1, "accepted")]
+    assert list(Attempt.objects.order_by("pk").values_list("outcome", flat=True)) == ["doubt", "accepted"]
+
+
 def test_a_claim_whose_lease_passed_on_is_not_sent(target: ConnectedPixel, as_role: AsRole) -> None:
     append_count(target.pixel, 1)
     with as_role("worker"):

@@ -148,6 +148,20 @@ def test_a_sweep_leaves_pixels_that_are_held_or_back_off(
     assert swept == []
 
 
+def test_a_sweep_leaves_retries_of_a_pixel_that_backs_off(
+    target: ConnectedPixel, sandbox: SandboxProcess, as_role: AsRole, take_turn: TakeTurn
+) -> None:
+    sandbox.client.add_knob("cut", count=1)
+    append_count(target.pixel, 1)
+    take_turn(target.pixel)
+    let_time_pass(target.pixel)
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE events_pixellog SET due_at = now() + interval '1 minute'")
+
+    with as_role("worker"):
+        assert due_pixels(limit=10) == []
+
+
 def test_two_sweeps_at_once_are_one(
     target: ConnectedPixel, as_role: AsRole, swept: list[int], database: TestDatabase
 ) -> None:
