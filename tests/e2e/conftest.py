@@ -16,11 +16,12 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import pytest
 import requests
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, ViewportSize, sync_playwright
 from pytest_django.plugin import DjangoDbBlocker
 
 from partnerhub.dev.chromium import ensure_chromium
@@ -35,8 +36,9 @@ MAIL_SECONDS = 15
 PASSWORD = "correct horse battery staple"
 # Colours change with a transition; one that is still changing has no contrast to speak of.
 SETTLE_MS = 250
-PHONE = {"width": 390, "height": 844}
-DESKTOP = {"width": 1280, "height": 800}
+SCHEMES: tuple[Literal["light"], Literal["dark"]] = ("light", "dark")
+PHONE: ViewportSize = {"width": 390, "height": 844}
+DESKTOP: ViewportSize = {"width": 1280, "height": 800}
 # Without these Chromium knocks at its maker's hosts, which the closed network refuses.
 FLAGS = [
     "--no-sandbox",
@@ -90,9 +92,9 @@ def hub(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[H
             "GRAPH_API_BASE_URL": sandbox.base_url,
             "EMAIL_URL": f"smtp://127.0.0.1:{sandbox.smtp_port}",
         }
-        collector = stack.enter_context(CollectorProcess(**settings))
+        collector = stack.enter_context(CollectorProcess(settings))
         settings["COLLECTOR_URL"] = collector.base_url
-        stack.enter_context(WorkerProcess(**settings))
+        stack.enter_context(WorkerProcess(settings))
         stack.enter_context(_web(port, settings))
         sandbox.client.put_app("900100", secret="the-partner-app-secret")
         with pytest.MonkeyPatch.context() as patch:
@@ -107,10 +109,12 @@ class _web:  # noqa: N801  (used as a statement)
         self._environment = {**os.environ, **settings, "PROCESS": "web"}
 
     def __enter__(self) -> None:
-        self._log = tempfile.TemporaryFile("w+")  # noqa: SIM115
+        self._log = tempfile.TemporaryFile("w+")
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "gunicorn", "partnerhub.wsgi", "--bind", f"127.0.0.1:{self._port}"]
-            + ["--worker-class", "gthread", "--threads", "4", "--no-control-socket"],
+            [
+                *(sys.executable, "-m", "gunicorn", "partnerhub.wsgi", "--bind", f"127.0.0.1:{self._port}"),
+                *("--worker-class", "gthread", "--threads", "4", "--no-control-socket"),
+            ],
             cwd=CHECKOUT,
             env=self._environment,
             stdout=self._log,
@@ -168,8 +172,8 @@ class Visitor:
 
     def check(self) -> None:
         """This page: nothing serious for axe in light and dark, no sideways scroll on a phone, no policy refusal."""
-        for scheme in ("light", "dark"):
-            self.page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+        for scheme in SCHEMES:
+            self.page.emulate_media(color_scheme=scheme)
             self.page.wait_for_timeout(SETTLE_MS)
             found = Axe().run(self.page, options={"resultTypes": ["violations"]})
             serious = [
@@ -180,7 +184,7 @@ class Visitor:
             assert serious == [], f"{self.page.url} in {scheme}"
         if self.page.viewport_size:
             size = self.page.viewport_size
-            self.page.set_viewport_size(PHONE)  # type: ignore[arg-type]
+            self.page.set_viewport_size(PHONE)
             wide = self.page.evaluate(
                 "document.documentElement.scrollWidth - document.documentElement.clientWidth"
             )
@@ -202,7 +206,7 @@ def visit(hub: Hub, browser: Browser) -> Iterator[MakeVisitor]:
         context = browser.new_context(
             viewport=DESKTOP,
             java_script_enabled=javascript,
-        )  # type: ignore[arg-type]
+        )
         context.set_default_timeout(8_000)
         if javascript:
             context.add_init_script(WATCH_POLICY)
@@ -233,16 +237,9 @@ def make_partner(hub: Hub) -> Callable[[str, str], None]:
     def make(name: str, owner: str) -> None:
         subprocess.run(
             [
-                sys.executable,
-                "manage.py",
-                "partner",
-                "create",
-                "--name",
-                name,
-                "--partner-agent",
-                "datapartner",
-            ]
-            + ["--meta-app-id", "900100", "--owner-email", owner],
+                *(sys.executable, "manage.py", "partner", "create", "--name", name),
+                *("--partner-agent", "datapartner", "--meta-app-id", "900100", "--owner-email", owner),
+            ],
             cwd=CHECKOUT,
             env={**os.environ, "PROCESS": "operator"},
             check=True,

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
@@ -29,8 +30,20 @@ class CollectorProcess:
     `crash_points` is CRASH_POINTS. The environment is that of the tests, so it writes to the run's database.
     """
 
-    def __init__(self, *, crash_points: str = "", port: int = 0, **settings: str) -> None:
-        self._environment = {**os.environ, **settings, "CRASH_POINTS": crash_points}
+    def __init__(
+        self,
+        environment: Mapping[str, str] | None = None,
+        *,
+        crash_points: str = "",
+        port: int = 0,
+        **settings: str,
+    ) -> None:
+        self._environment = {
+            **os.environ,
+            **(environment or {}),
+            **settings,
+            "CRASH_POINTS": crash_points,
+        }
         self._process: subprocess.Popen[str] | None = None
         self._log: IO[str] | None = None
         self._wanted_port = port
