@@ -230,6 +230,7 @@ def test_a_dead_token_is_explained_parks_the_pixel_and_a_new_one_mends_it(cast: 
     mended = f"EAAB{secrets.token_hex(30)}"
     cast.hub.meta.put_token(mended, pixels=[cast.meta_id])
     page.get_by_role("link", name="Paste a new token").click()
+    admin.check()
     page.get_by_label("Access token").fill(mended)
     page.get_by_role("button", name="Save and test").click()
     expect(page.locator("[data-state=passed]")).to_be_visible()
