@@ -76,7 +76,9 @@ class Hub:
         raise AssertionError(f"No mail with {pattern} came to {to}.")
 
 
-@pytest.fixture(scope="session")
+# For the module, not the session: the processes' addresses are in the environment, and Playwright's event loop runs
+# in this thread as long as the browser is open.
+@pytest.fixture(scope="module")
 def hub(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[Hub]:
     """Sandbox, web site, collector and worker, each the real process in its own role."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -137,7 +139,7 @@ class _web:  # noqa: N801  (used as a statement)
         self._log.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """Chromium. Where there is none, the sentence says what to install."""
     with sync_playwright() as playwright:

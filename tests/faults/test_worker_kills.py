@@ -69,9 +69,9 @@ def kill_under_load(
                 )
                 assert [worker.exit_code for worker in doomed] == [-signal.SIGKILL] * KILLS
                 assert other.exit_code is None
-                # The load goes on meanwhile.
-                dead_at = driver.batches
-                wait_until(lambda: driver.batches >= dead_at + 20, what="more load")
+                # The load goes on meanwhile, and until each of the guilty was sent.
+                enough = max(driver.batches + 20, len(guilty) + 1)
+                wait_until(lambda: driver.batches >= enough, what="more load")
             wait_until_drained(target.pixel for target in targets)
     told = driver.told()
     assert {status for answers in told.values() for status in answers.values()} == {200}

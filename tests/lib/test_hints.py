@@ -168,6 +168,7 @@ def test_a_process_without_django_gives_hints_and_ends_at_once(url: str) -> None
         check=True,
     )
 
-    assert done.stdout.split() == ["True", "False"]
+    # What is not configured logs to standard output, too, if the broker was found away before the end.
+    assert "True False" in done.stdout.splitlines()
     assert time.monotonic() - begun < 8
     assert "Traceback" not in done.stderr
