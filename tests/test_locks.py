@@ -478,7 +478,9 @@ def test_a_worker_without_an_advertiser_reads_the_dispatch_tables_only(cast: Cas
     both = {cast.mine.advertiser.pk, cast.other.advertiser.pk}
 
     for table in granted(link.info.user, "SELECT"):
-        assert owners_seen(link, table) == (both if table in DISPATCH else set()), table
+        seen = owners_seen(link, table)
+        # Other tests of the run may have left tenants of theirs, which dispatch sees, too.
+        assert seen >= both if table in DISPATCH else seen == set(), table
 
 
 def test_dispatch_tables_hold_no_payload_and_no_secret(cast: Cast) -> None:
