@@ -26,8 +26,18 @@ from events import normalise
 from events.refusals import Refusal
 from partnerhub.lib.graph.limits import (
     AGE_LIMIT_SECONDS,
+    CURRENCY_SUBCODE,
+    EXTINFO_SUBCODE,
+    FUTURE_SUBCODE,
     FUTURE_TOLERANCE_SECONDS,
+    KEY_SUBCODE,
+    LEAD_ID_SUBCODE,
+    MESSAGING_CHANNEL_SUBCODE,
+    NOT_HASHED_SUBCODE,
     PHYSICAL_STORE_AGE_SECONDS,
+    PURCHASE_CURRENCY_SUBCODE,
+    PURCHASE_VALUE_SUBCODE,
+    TOO_BROAD_SUBCODE,
     TOO_OLD_SUBCODE,
 )
 
@@ -203,7 +213,7 @@ def _prepare(raw: object, rules: PixelRules, now: float, make_id: Callable[[], s
         raise _Fault(
             _shown(unknown),
             "Meta knows no such field on an event. Fields of your own belong in custom_data.",
-            2_804_019,
+            KEY_SUBCODE,
             "Unexpected key",
         )
     event_name = _event_name(event)
@@ -213,7 +223,9 @@ def _prepare(raw: object, rules: PixelRules, now: float, make_id: Callable[[], s
         PHYSICAL_STORE_AGE_SECONDS if source == "physical_store" else AGE_LIMIT_SECONDS
     )
     if event_time > now + FUTURE_TOLERANCE_SECONDS:
-        raise _Fault("event_time", "The event lies in the future.", 2_804_004, "Event time in the future")
+        raise _Fault(
+            "event_time", "The event lies in the future.", FUTURE_SUBCODE, "Event time in the future"
+        )
     if expires_at <= now:
         days = 62 if source == "physical_store" else 7
         raise _Fault(
@@ -245,7 +257,7 @@ def _prepare(raw: object, rules: PixelRules, now: float, make_id: Callable[[], s
 def _event_name(event: dict[str, Any]) -> str:
     name = event.get("event_name")
     if not isinstance(name, str) or not name.strip():
-        raise _Fault("event_name", "The event's name is missing.", 2_804_019, "Missing event name")
+        raise _Fault("event_name", "The event's name is missing.", KEY_SUBCODE, "Missing event name")
     if len(name) > NAME_CHARACTERS:
         raise _Fault("event_name", f"It is longer than {NAME_CHARACTERS} characters.")
     return name
@@ -270,7 +282,7 @@ def _event_time(event: dict[str, Any], notices: list[str]) -> int:
         time = int(time)
     if time is None:
         raise _Fault(
-            "event_time", "The event's time is missing: Unix time in seconds.", 2_804_019, "Missing time"
+            "event_time", "The event's time is missing: Unix time in seconds.", KEY_SUBCODE, "Missing time"
         )
     if not isinstance(time, int) or isinstance(time, bool) or time < 0:
         raise _Fault("event_time", "It must be Unix time: a whole number of seconds.")
@@ -278,7 +290,7 @@ def _event_time(event: dict[str, Any], notices: list[str]) -> int:
         raise _Fault(
             "event_time",
             "This looks like milliseconds; Meta wants seconds.",
-            2_804_004,
+            FUTURE_SUBCODE,
             "Event time in the future",
         )
     event["event_time"] = time
@@ -305,7 +317,10 @@ def _user_data(event: dict[str, Any], rules: PixelRules, notices: list[str]) -> 
     given = event.get("user_data")
     if not isinstance(given, dict):
         raise _Fault(
-            "user_data", "It must be an object that says whose event it is.", 2_804_050, "Missing user data"
+            "user_data",
+            "It must be an object that says whose event it is.",
+            TOO_BROAD_SUBCODE,
+            "Missing user data",
         )
     found: dict[str, Any] = {}
     for key, value in given.items():
@@ -321,7 +336,7 @@ def _user_data(event: dict[str, Any], rules: PixelRules, notices: list[str]) -> 
             raise _Fault(
                 f"user_data.{_shown(key)}",
                 "Meta knows no such key of a person.",
-                2_804_019,
+                KEY_SUBCODE,
                 "Unexpected key",
             )
         if kept:
@@ -331,7 +346,7 @@ def _user_data(event: dict[str, Any], rules: PixelRules, notices: list[str]) -> 
             "user_data",
             "It says too little to match a person: add em, ph, external_id, or client_ip_address with"
             " client_user_agent.",
-            2_804_050,
+            TOO_BROAD_SUBCODE,
             "Customer information missing or too broad",
         )
     return found
@@ -385,7 +400,10 @@ def _hash(key: str, text: str, rules: PixelRules, notices: list[str]) -> str:
         return ""
     if len(text.strip()) == 32 and normalise.MD5.fullmatch(text.strip()):
         raise _Fault(
-            f"user_data.{key}", "It looks like an MD5 hash; Meta takes SHA-256.", 2_804_016, "Wrong hash"
+            f"user_data.{key}",
+            "It looks like an MD5 hash; Meta takes SHA-256.",
+            NOT_HASHED_SUBCODE,
+            "Wrong hash",
         )
     if key == "ph":
         normal = normalise.ph(text, default_country=rules.default_country)
@@ -413,7 +431,7 @@ def _plain(key: str, value: object, notices: list[str]) -> Any:
     if key in ("fb_login_id", "lead_id"):
         # Meta's own numbers; texts of digits are taken, too.
         if isinstance(value, bool) or not _META_NUMBER.fullmatch(str(value)):
-            subcode = 2_804_036 if key == "lead_id" else None
+            subcode = LEAD_ID_SUBCODE if key == "lead_id" else None
             raise _Fault(f"user_data.{key}", "It must be a number of Meta's.", subcode)
         return value
     if not isinstance(value, str):
@@ -460,7 +478,9 @@ def _custom_data(event: dict[str, Any], notices: list[str]) -> None:
         if custom["currency"] != currency:
             notices.append("custom_data.currency:upper_case")
     elif "value" in custom and event["event_name"] != "Purchase":
-        raise _Fault("custom_data.currency", "A value needs its currency.", 2_804_023, "Missing currency")
+        raise _Fault(
+            "custom_data.currency", "A value needs its currency.", CURRENCY_SUBCODE, "Missing currency"
+        )
 
 
 def _amount(field: str, value: object, notices: list[str]) -> int | float:
@@ -477,13 +497,16 @@ def _purchase(event: dict[str, Any]) -> None:
     custom = event.get("custom_data") or {}
     if "value" not in custom:
         raise _Fault(
-            "custom_data.value", "A Purchase needs a value.", 2_804_009, "Missing Value for Purchase Event"
+            "custom_data.value",
+            "A Purchase needs a value.",
+            PURCHASE_VALUE_SUBCODE,
+            "Missing Value for Purchase Event",
         )
     if "currency" not in custom:
         raise _Fault(
             "custom_data.currency",
             "A Purchase needs a currency.",
-            2_804_010,
+            PURCHASE_CURRENCY_SUBCODE,
             "Missing Currency for Purchase Event",
         )
 
@@ -517,14 +540,14 @@ def _rest(event: dict[str, Any], source: str, user_data: dict[str, Any], notices
             raise _Fault(
                 "app_data.extinfo",
                 f"An event of an app needs it: a list of {EXTINFO_ITEMS} texts.",
-                2_804_043,
+                EXTINFO_SUBCODE,
             )
         if not extinfo[EXTINFO_OS_VERSION]:
             raise _Fault(
-                f"app_data.extinfo[{EXTINFO_OS_VERSION}]", "The system's version is missing.", 2_804_043
+                f"app_data.extinfo[{EXTINFO_OS_VERSION}]", "The system's version is missing.", EXTINFO_SUBCODE
             )
     elif source == "business_messaging" and not event.get("messaging_channel"):
-        raise _Fault("messaging_channel", "A business message needs its channel.", 2_804_063)
+        raise _Fault("messaging_channel", "A business message needs its channel.", MESSAGING_CHANNEL_SUBCODE)
 
 
 def _boolean(field: str, value: object, notices: list[str]) -> bool:

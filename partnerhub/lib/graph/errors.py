@@ -129,13 +129,16 @@ class InDoubt(GraphError):
     failure_class = FailureClass.IN_DOUBT
 
 
+def documented_code(code: int, subcode: int | None) -> int:
+    """The code to go by. A negative one is internal, and its subcode is to be read ("Handling Errors")."""
+    return limits.INVALID_PARAMETER_CODE if code < 0 and subcode in limits.EVENT_SUBCODES else code
+
+
 def _type_of(code: int, subcode: int | None, kind: object) -> type[GraphError]:
-    if code < 0 and subcode in limits.EVENT_SUBCODES:
-        # "Handling Errors": a negative code is internal, and its subcode is to be read.
-        code = limits.INVALID_PARAMETER
+    code = documented_code(code, subcode)
     if (code, subcode) == limits.BAD_REQUEST or code in limits.REFUSED_CODES:
         return BatchRefused
-    if code == limits.INVALID_PARAMETER:
+    if code == limits.INVALID_PARAMETER_CODE:
         return _type_of_invalid(subcode, kind)
     if code in limits.CREDENTIAL_CODES:
         return CredentialRefused

@@ -46,12 +46,14 @@ UNAVAILABLE_TEXT: Final = b"Service Unavailable"
 EVENTS_ANSWER_KEYS: Final = frozenset({"events_received", "messages", "fbtrace_id"})
 
 # "Handling Errors", "Error Reference", "Rate Limits": code → what it means for us. Numbers decide, not texts.
-# Codes 1, 2 and 5000 (a fault, downtime, unknown) are in no set: what is in none is taken to pass.
-INVALID_PARAMETER: Final = 100
+# Every number from here on has words in errors.toml, and the other way round: a test holds the two together.
+# A fault, downtime, unknown. No rule asks for these: what is in no other set is taken to pass.
+FAULT_CODES: Final = frozenset({1, 2, 5000})
+INVALID_PARAMETER_CODE: Final = 100
 # 1 with subcode 99 is a bad request and not a fault of Meta's.
 BAD_REQUEST: Final = (1, 99)
-# A duplicate post.
-REFUSED_CODES: Final = frozenset({506})
+# A duplicate post; a scope that does not exist ("System User Access Tokens", 2025-05-28).
+REFUSED_CODES: Final = frozenset({506, 3962})
 # The app's, the person's or the Page's limit: every pixel behind the app waits.
 APP_LIMIT_CODES: Final = frozenset({4, 17, 32, 341})
 # "Marketing API Rate Limiting": limits of one account or use case.
@@ -63,15 +65,91 @@ VERSION_CODES: Final = frozenset({12, 2635})
 # and not "refused": it speaks of the pixel in the address, and splitting the batch would throw away all its
 # events.
 PERMISSION_CODES: Final = frozenset({3, 10, 294, 368, 803, *range(200, 300), *VERSION_CODES})
-# 100 with these subcodes: the object is missing, or the token may not see it (33, 34); the WhatsApp account
-# and the dataset do not belong together (2804117, 2804118, 2804132; reported 2026).
-NO_ACCESS_SUBCODES: Final = frozenset({33, 34, 2_804_117, 2_804_118, 2_804_132})
 # The type of a 100 that speaks of the call and not of its content.
 NOT_THE_CONTENT_TYPE: Final = "GraphMethodException"
+
+# Subcodes of 100 that a code exchange answers with ("Manually Build a Login Flow", 2026-03-10; reported): the
+# code is too old, its redirect_uri is another than the dialog's, it was used before.
+CODE_EXPIRED_SUBCODE: Final = 36_007
+REDIRECT_MISMATCH_SUBCODE: Final = 36_008
+CODE_USED_SUBCODE: Final = 36_009
+# Where pixels are shared and assigned ("Handling Errors"): these tasks cannot be given together.
+TASKS_SUBCODE: Final = 1_752_129
+
+# Subcodes of 100 about events. Meta publishes no list of these: all that was reported lies in EVENT_SUBCODES,
+# and an unknown one is refused.
+EVENT_SUBCODES: Final = range(2_804_000, 2_805_000)
+# Reported for adsmurai's capi-client (2023-11): "Click ID Incorrectly Formatted".
+CLICK_ID_SUBCODE: Final = 2_804_001
 # Reported by rudder-transformer and seen live 2026-09-05: "Event Timestamp Too Old".
 TOO_OLD_SUBCODE: Final = 2_804_003
-# Meta publishes no list of these: all that was reported lies here, and an unknown one is refused.
-EVENT_SUBCODES: Final = range(2_804_000, 2_805_000)
+# Reported 2026: an event_time in the future.
+FUTURE_SUBCODE: Final = 2_804_004
+# Reported by rudder-transformer and seen live 2026-09-03: "Missing Value for Purchase Event".
+PURCHASE_VALUE_SUBCODE: Final = 2_804_009
+# Reported for adsmurai's capi-client (2023-11): "Missing Currency for Purchase Event".
+PURCHASE_CURRENCY_SUBCODE: Final = 2_804_010
+# facebook-java-business-sdk#421 (2023-05): "User Parameter Not Hashed".
+NOT_HASHED_SUBCODE: Final = 2_804_016
+# Seen in tests of Meta's partners: "Server Side Api Parameter Error", a missing or an unexpected key.
+KEY_SUBCODE: Final = 2_804_019
+# Reported: `value` without `currency`.
+CURRENCY_SUBCODE: Final = 2_804_023
+# Reported twice: the lead is unknown or deleted.
+LEAD_ID_SUBCODE: Final = 2_804_036
+# Reported twice (2026): "Invalid extended device info".
+EXTINFO_SUBCODE: Final = 2_804_043
+# "Best Practices" has the rule, many reported the number: who the person is is missing or too broad.
+TOO_BROAD_SUBCODE: Final = 2_804_050
+# Reported twice (2026-07): the event's name is not allowed for business messaging.
+MESSAGING_NAME_SUBCODE: Final = 2_804_066
+# Reported: "Missing messaging channel".
+MESSAGING_CHANNEL_SUBCODE: Final = 2_804_063
+# Seen live 2026-09-23 and reported: ids of the Page, the Instagram or WhatsApp account, or the click are
+# missing or wrong.
+MESSAGING_IDS_SUBCODES: Final = frozenset({2_804_069, 2_804_079, 2_804_087, 2_804_116})
+# Reported 2026: the WhatsApp Business account and the dataset do not belong together.
+WHATSAPP_LINK_SUBCODES: Final = frozenset({2_804_117, 2_804_118, 2_804_132})
+# rudder-transformer knows these as "do not retry"; nobody has published their titles.
+UNTITLED_SUBCODES: Final = frozenset({2_804_007, 2_804_008, 2_804_017, 2_804_048})
+# 100 with these subcodes: the object is missing, or the token may not see it (33, 34).
+NO_ACCESS_SUBCODES: Final = frozenset({33, 34, *WHATSAPP_LINK_SUBCODES})
+
+# Code → the subcodes that Meta documents for it, or that were reported.
+SUBCODES: Final[dict[int, frozenset[int]]] = {
+    BAD_REQUEST[0]: frozenset({BAD_REQUEST[1]}),
+    4: frozenset({1_504_022, 1_504_039}),
+    17: frozenset({2_446_079}),
+    INVALID_PARAMETER_CODE: frozenset(
+        {
+            CODE_EXPIRED_SUBCODE,
+            REDIRECT_MISMATCH_SUBCODE,
+            CODE_USED_SUBCODE,
+            TASKS_SUBCODE,
+            CLICK_ID_SUBCODE,
+            TOO_OLD_SUBCODE,
+            FUTURE_SUBCODE,
+            PURCHASE_VALUE_SUBCODE,
+            PURCHASE_CURRENCY_SUBCODE,
+            NOT_HASHED_SUBCODE,
+            KEY_SUBCODE,
+            CURRENCY_SUBCODE,
+            LEAD_ID_SUBCODE,
+            EXTINFO_SUBCODE,
+            TOO_BROAD_SUBCODE,
+            MESSAGING_NAME_SUBCODE,
+            MESSAGING_CHANNEL_SUBCODE,
+            *MESSAGING_IDS_SUBCODES,
+            *UNTITLED_SUBCODES,
+            *NO_ACCESS_SUBCODES,
+        }
+    ),
+    # "Access Tokens: Debugging and Error Handling": app removed, checkpoint, password changed, expired,
+    # unconfirmed, invalid, role lost.
+    190: frozenset({458, 459, 460, 463, 464, 467, 492}),
+    613: frozenset({1_487_742, 5_044_001}),
+    **dict.fromkeys(range(80_000, 80_015), frozenset({2_446_079})),
+}
 
 # Where Graph takes a secret in the URL and nowhere else; nothing of today's calls is here.
 SECRET_IN_URL_PATHS: Final[frozenset[str]] = frozenset()

@@ -327,7 +327,7 @@ _UNKNOWN = Explanation(
 
 def explain(failure_class: str, code: int | None = None, subcode: int | None = None) -> Explanation:
     """The words for a failure: by its numbers, else by its class, else honest words for an unknown one."""
-    if failure_class == FailureClass.PERMISSION and (code, subcode) == (limits.INVALID_PARAMETER, None):
+    if failure_class == FailureClass.PERMISSION and (code, subcode) == (limits.INVALID_PARAMETER_CODE, None):
         return _APP_SECRET
     if code is not None:
         found = _BY_NUMBER.get((code, subcode)) or _BY_NUMBER.get((code, None))

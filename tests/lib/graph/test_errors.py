@@ -43,7 +43,10 @@ def error_of(envelope: dict[str, Any], headers: dict[str, str] = NONE) -> GraphE
         ("permission", [(100, 33), (100, 34), (100, 2804117), (100, 2804118), (100, 2804132), (803, None)]),
         ("permission", [(12, None), (2635, None)]),
         ("too_old", [(100, 2804003)]),
-        ("refused", [(1, 99), (506, None), (100, None), (100, 1), (100, 36009), (100, 1752129)]),
+        (
+            "refused",
+            [(1, 99), (506, None), (3962, None), (100, None), (100, 1), (100, 36009), (100, 1752129)],
+        ),
         ("refused", [(100, sub) for sub in (2804001, 2804004, 2804009, 2804010, 2804016, 2804019, 2804023)]),
         ("refused", [(100, sub) for sub in (2804036, 2804043, 2804050, 2804063, 2804066, 2804069, 2804116)]),
         ("refused", [(100, sub) for sub in (2804079, 2804087, 2804007, 2804008, 2804017, 2804048, 2804998)]),
@@ -64,7 +67,7 @@ def test_the_numbers_choose_the_class(failure_class: str, numbers: list[tuple[in
     code=st.integers(min_value=-(2**40), max_value=2**40), subcode=st.integers(min_value=0, max_value=2**40)
 )
 def test_only_known_numbers_disconnect_or_reject(code: int, subcode: int) -> None:
-    known = {1, 3, 10, 12, 100, 102, 104, 190, 294, 368, 452, 506, 803, 2635, *range(200, 300)}
+    known = {1, 3, 10, 12, 100, 102, 104, 190, 294, 368, 452, 506, 803, 2635, 3962, *range(200, 300)}
 
     failure_class = error_of({"code": code, "error_subcode": subcode}).failure_class
 
