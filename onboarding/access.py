@@ -6,7 +6,7 @@ from django.http import Http404
 
 from onboarding.models import ConnectionTest, Pixel
 from tenants.access import advertiser_roles, require
-from tenants.models import Person
+from tenants.models import Advertiser, Person
 from tenants.roles import Act
 
 
@@ -20,9 +20,15 @@ def get_pixel_for(person: Person, pixel_id: int, act: Act = Act.SEE) -> Pixel:
 
 
 def get_connection_test_for(person: Person, test_id: int) -> ConnectionTest:
-    """A connection test with its pixel, for somebody who sees the pixel."""
-    found = ConnectionTest.objects.select_related("pixel__advertiser__partner").filter(pk=test_id).first()
+    """A connection test, for somebody who sees its advertiser."""
+    reached = Advertiser.objects.for_person(person)
+    found = (
+        ConnectionTest.objects.filter(advertiser__in=reached)
+        .select_related("advertiser__partner", "pixel", "session")
+        .filter(pk=test_id)
+        .first()
+    )
     if found is None:
         raise Http404
-    get_pixel_for(person, found.pixel_id)
+    require(advertiser_roles(person, found.advertiser), Act.SEE, tenant=found.advertiser)
     return found

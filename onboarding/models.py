@@ -5,7 +5,8 @@ from __future__ import annotations
 from django.db import models
 from django.db.models.functions import Now
 
-from tenants.models import Advertiser, Person
+from onboarding.journey import State as JourneyState
+from tenants.models import Advertiser, Partner, PartnerCredential, Person, TokenFacts
 
 
 class ActionSource(models.TextChoices):
@@ -38,6 +39,7 @@ class Pixel(models.Model):
 
         CREDENTIAL = "credential", "Meta refused the token"
         PERMISSION = "permission", "Meta refused access to the pixel"
+        PARTNER = "partner", "Meta refused the partner's token"
 
     advertiser = models.ForeignKey(Advertiser, on_delete=models.PROTECT, related_name="pixels")
     # Meta's number of the pixel; `pixel` and `pixel_id` are always our key.
@@ -71,44 +73,82 @@ class Pixel(models.Model):
         return f"{self.name} ({self.meta_id})"
 
 
-class Credential(models.Model):
-    """An access token that opens one pixel, sealed by the vault. Shown as its last four characters only."""
+class SealedToken(models.Model):
+    """A secret of an advertiser's, sealed by the vault, apart from all that is known of it.
 
-    class Option(models.TextChoices):
-        """The auth option by which it came."""
-
-        PASTED_TOKEN = "pasted_token", "pasted system-user token"
-
-    class State(models.TextChoices):
-        """What is known of it."""
-
-        UNTESTED = "untested", "not tested yet"
-        WORKING = "working"
-        REFUSED = "refused", "refused by Meta"
-        RETIRED = "retired", "replaced"
+    The web site's role may insert and delete here and never read what is sealed: it cannot open a token.
+    Whoever lets go of one deletes its row.
+    """
 
     advertiser = models.ForeignKey(Advertiser, on_delete=models.PROTECT, related_name="+")
-    pixel = models.ForeignKey(Pixel, on_delete=models.CASCADE, related_name="credentials")
-    option = models.CharField(max_length=16, choices=Option)
-    state = models.CharField(max_length=16, choices=State, default=State.UNTESTED)
-    # Empty from the moment it is retired.
     sealed = models.BinaryField()
     # The vault binds the secret to this; it is known before the row has a key.
     vault_identity = models.CharField(max_length=64, unique=True)
-    last_four = models.CharField(max_length=4)
-    created_by = models.ForeignKey(Person, on_delete=models.SET_NULL, null=True, related_name="+")
+    last_four = models.CharField(max_length=4, blank=True)
     created_at = models.DateTimeField(db_default=Now())
-    last_good_at = models.DateTimeField(null=True, blank=True)
-    refused_at = models.DateTimeField(null=True, blank=True)
+
+    def __str__(self) -> str:
+        return f"secret {self.vault_identity}"
+
+
+class Option(models.TextChoices):
+    """The auth options: the ways by which a pixel is connected."""
+
+    BUSINESS_EXTENSION = "business_extension", "Meta Business Extension"
+    LOGIN_FOR_BUSINESS = "login_for_business", "Facebook Login for Business"
+    PASTED_TOKEN = "pasted_token", "pasted system-user token"
+    SHARED_PIXEL = "shared_pixel", "pixel shared with the partner"
+
+    @property
+    def is_of_partners_app(self) -> bool:
+        """Whether its tokens are of the partner's own app: they go with its appsecret_proof, and debug_token tells."""
+        return self != Option.PASTED_TOKEN
+
+
+class Credential(TokenFacts):
+    """What opens one pixel: a sealed token of its own, or the partner's sending token. No secret stands here."""
+
+    advertiser = models.ForeignKey(Advertiser, on_delete=models.PROTECT, related_name="+")
+    pixel = models.ForeignKey(Pixel, on_delete=models.CASCADE, related_name="credentials")
+    option = models.CharField(max_length=20, choices=Option)
+    # Empty from the moment it is retired, and for a shared pixel. The row is deleted by hand: nobody may
+    # read it, so that Django could not collect it.
+    secret = models.OneToOneField(
+        SealedToken, on_delete=models.DO_NOTHING, null=True, blank=True, related_name="+"
+    )
+    partner_credential = models.ForeignKey(
+        PartnerCredential, on_delete=models.PROTECT, null=True, blank=True, related_name="+"
+    )
+    # At Meta: whose it is, and what disconnecting must undo there.
+    client_business_id = models.CharField(max_length=32, blank=True)
+    system_user_id = models.CharField(max_length=32, blank=True)
+    external_business_id = models.CharField(max_length=64, blank=True)
+    created_by = models.ForeignKey(Person, on_delete=models.SET_NULL, null=True, related_name="+")
     retired_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
+        indexes = [
+            models.Index(
+                fields=["look_due_at"], condition=~models.Q(state="retired"), name="credential_look_due"
+            ),
+            models.Index(
+                fields=["refused_at"], condition=models.Q(state="refused"), name="credential_refused"
+            ),
+        ]
         constraints = [
             # One credential of a pixel is in use at a time; the retired ones stay as history.
             models.UniqueConstraint(
-                fields=["pixel"],
-                condition=~models.Q(state="retired"),
-                name="credential_one_in_use",
+                fields=["pixel"], condition=~models.Q(state="retired"), name="credential_one_in_use"
+            ),
+            models.CheckConstraint(
+                condition=models.Q(state="retired", secret=None)
+                | ~models.Q(state="retired")
+                & (
+                    models.Q(option="shared_pixel", secret=None, partner_credential__isnull=False)
+                    | ~models.Q(option="shared_pixel")
+                    & models.Q(secret__isnull=False, partner_credential=None)
+                ),
+                name="credential_holds_one_secret",
             ),
         ]
 
@@ -116,8 +156,220 @@ class Credential(models.Model):
         return f"{self.get_option_display()} …{self.last_four}"
 
 
+class CredentialEvent(models.Model):
+    """One line of a credential's life: issued, by whom, first refused and why, mended, retired. Append-only."""
+
+    class Kind(models.TextChoices):
+        """What happened."""
+
+        ISSUED = "issued"
+        PROVEN = "proven"
+        REFUSED = "refused"
+        MENDED = "mended"
+        REFRESHED = "refreshed"
+        REMINDED = "reminded"
+        REVOKED = "revoked", "revoked at Meta"
+        REVOKE_FAILED = "revoke_failed", "Meta did not revoke it"
+        RETIRED = "retired"
+        ACCESS_LOST = "access_lost"
+        APP_REMOVED = "app_removed"
+
+    advertiser = models.ForeignKey(Advertiser, on_delete=models.PROTECT, related_name="+")
+    pixel = models.ForeignKey(Pixel, on_delete=models.CASCADE, related_name="credential_events")
+    credential = models.ForeignKey(Credential, on_delete=models.CASCADE, related_name="events")
+    kind = models.CharField(max_length=16, choices=Kind)
+    at = models.DateTimeField(db_default=Now())
+    person = models.ForeignKey(Person, on_delete=models.SET_NULL, null=True, related_name="+")
+    # Meta's numbers of a refusal; days of a reminder; never a secret.
+    failure_class = models.CharField(max_length=16, blank=True)
+    code = models.BigIntegerField(null=True, blank=True)
+    subcode = models.BigIntegerField(null=True, blank=True)
+    fbtrace_id = models.CharField(max_length=64, blank=True)
+    detail = models.JSONField(default=dict, blank=True)
+
+    class Meta:
+        indexes = [models.Index(fields=["pixel", "-id"], name="credential_event_latest")]
+
+    def __str__(self) -> str:
+        return f"{self.kind} of credential {self.credential_id}"
+
+
+class OnboardingSession(models.Model):
+    """One way of connecting a pixel, or of mending a connected one, from the first question to the proof.
+
+    Its states and what leads from one to another are in onboarding/journey.py. It holds what was found so far,
+    so that it goes on on another device; secrets are sealed beside it and erased at its end.
+    """
+
+    advertiser = models.ForeignKey(Advertiser, on_delete=models.PROTECT, related_name="onboarding_sessions")
+    # The connected pixel that gets another credential; empty for a new one.
+    pixel = models.ForeignKey(Pixel, on_delete=models.CASCADE, null=True, blank=True, related_name="+")
+    option = models.CharField(max_length=20, choices=Option, blank=True)
+    state = models.CharField(
+        max_length=16,
+        choices=[(state.value, state.value) for state in JourneyState],
+        default=JourneyState.CHOOSING.value,
+    )
+    # Where it is stuck, or why it waits: a key of the error dictionary, or Meta's class and numbers.
+    problem = models.CharField(max_length=40, blank=True)
+    failure_class = models.CharField(max_length=16, blank=True)
+    code = models.BigIntegerField(null=True, blank=True)
+    subcode = models.BigIntegerField(null=True, blank=True)
+    fbtrace_id = models.CharField(max_length=64, blank=True)
+    # What was found and chosen so far: ids and names, never a secret. Its keys are in onboarding/options/base.py.
+    facts = models.JSONField(default=dict, blank=True)
+    # What the dialog gave: the code, then the user token; and the token that is to open the pixel.
+    grant = models.OneToOneField(
+        SealedToken, on_delete=models.DO_NOTHING, null=True, blank=True, related_name="+"
+    )
+    candidate = models.OneToOneField(
+        SealedToken, on_delete=models.DO_NOTHING, null=True, blank=True, related_name="+"
+    )
+    partner_credential = models.ForeignKey(
+        PartnerCredential, on_delete=models.PROTECT, null=True, blank=True, related_name="+"
+    )
+    # Of the dialog: `state` as a hash, single use, and the browser that opened it.
+    nonce_hash = models.CharField(max_length=64, blank=True)
+    browser_hash = models.CharField(max_length=64, blank=True)
+    dialog_opened_at = models.DateTimeField(null=True, blank=True)
+    # For the workers: when to look next, and who holds it.
+    due_at = models.DateTimeField(null=True, blank=True)
+    lease_until = models.DateTimeField(null=True, blank=True)
+    attempts = models.PositiveIntegerField(default=0)
+    created_by = models.ForeignKey(Person, on_delete=models.SET_NULL, null=True, related_name="+")
+    created_at = models.DateTimeField(db_default=Now())
+    changed_at = models.DateTimeField(db_default=Now())
+    finished_at = models.DateTimeField(null=True, blank=True)
+    # What it led to.
+    credential = models.ForeignKey(
+        Credential, on_delete=models.SET_NULL, null=True, blank=True, related_name="+"
+    )
+
+    class Meta:
+        indexes = [
+            models.Index(fields=["due_at"], condition=~models.Q(due_at=None), name="session_due"),
+            models.Index(fields=["advertiser", "-id"], name="session_latest"),
+        ]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["nonce_hash"], condition=~models.Q(nonce_hash=""), name="session_nonce_once"
+            ),
+            # A session that has ended keeps no secret.
+            models.CheckConstraint(
+                condition=~models.Q(state__in=["connected", "abandoned"])
+                | models.Q(grant=None, candidate=None, nonce_hash="", due_at=None),
+                name="session_ends_without_secrets",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"session {self.pk}: {self.state}"
+
+
+class TokenLink(models.Model):
+    """A link for the colleague who has the rights in Business Manager: pastes one token, sees nothing else.
+
+    Only a hash of its token is kept. What it shows stands in the row, for its reader reaches no other.
+    """
+
+    class State(models.TextChoices):
+        """How far it is."""
+
+        OPEN = "open"
+        PASTED = "pasted", "being tested"
+        ACCEPTED = "accepted"
+        REFUSED = "refused"
+        WITHDRAWN = "withdrawn"
+
+    advertiser = models.ForeignKey(Advertiser, on_delete=models.PROTECT, related_name="+")
+    session = models.ForeignKey(OnboardingSession, on_delete=models.CASCADE, related_name="links")
+    token_hash = models.CharField(max_length=64, unique=True)
+    state = models.CharField(max_length=16, choices=State, default=State.OPEN)
+    secret = models.OneToOneField(
+        SealedToken, on_delete=models.DO_NOTHING, null=True, blank=True, related_name="+"
+    )
+    # What the colleague is shown: who asks, for which pixel, and what came of it.
+    advertiser_name = models.CharField(max_length=120)
+    partner_name = models.CharField(max_length=120)
+    asked_by = models.CharField(max_length=254, blank=True)
+    pixel_meta_id = models.CharField(max_length=20)
+    pixel_name = models.CharField(max_length=120, blank=True)
+    # The expiry that the colleague chose in Meta's dialog: `never`, `60_days`, `unknown`, or a date.
+    said_expiry = models.CharField(max_length=16, blank=True)
+    problem = models.CharField(max_length=40, blank=True)
+    failure_class = models.CharField(max_length=16, blank=True)
+    code = models.BigIntegerField(null=True, blank=True)
+    subcode = models.BigIntegerField(null=True, blank=True)
+    created_by = models.ForeignKey(Person, on_delete=models.SET_NULL, null=True, related_name="+")
+    created_at = models.DateTimeField(db_default=Now())
+    expires_at = models.DateTimeField()
+    used_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["session"],
+                condition=models.Q(state__in=["open", "pasted"]),
+                name="token_link_one_open",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"link of session {self.session_id}: {self.state}"
+
+
+class MetaCallback(models.Model):
+    """One call of Meta's to a partner's address, its signature verified: a webhook's change, a signed request.
+
+    Kept before it is answered and handled by a worker; a doubled one is the same row.
+    """
+
+    class Kind(models.TextChoices):
+        """Which of the addresses."""
+
+        WEBHOOK = "webhook"
+        DEAUTHORISE = "deauthorise"
+        DATA_DELETION = "data_deletion"
+
+    class State(models.TextChoices):
+        """How far it is."""
+
+        WAITING = "waiting"
+        HANDLED = "handled"
+        IGNORED = "ignored", "nothing of ours"
+
+    partner = models.ForeignKey(Partner, on_delete=models.CASCADE, related_name="+")
+    kind = models.CharField(max_length=16, choices=Kind)
+    # Of what Meta signed: the same twice is a repeat.
+    digest = models.CharField(max_length=64)
+    # Without tokens: what Meta put there of those is sealed or left out.
+    body = models.JSONField(default=dict)
+    # What the deletion's page goes by.
+    confirmation_code = models.CharField(max_length=43, blank=True)
+    state = models.CharField(max_length=16, choices=State, default=State.WAITING)
+    outcome = models.CharField(max_length=200, blank=True)
+    received_at = models.DateTimeField(db_default=Now())
+    handled_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["partner", "kind", "digest"], name="meta_callback_once"),
+            models.UniqueConstraint(
+                fields=["confirmation_code"],
+                condition=~models.Q(confirmation_code=""),
+                name="meta_callback_code_once",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} of partner {self.partner_id}: {self.state}"
+
+
 class ConnectionTest(models.Model):
-    """One press of Test connection: what was sent, what Meta answered, what it means."""
+    """One test of a connection: what was sent, what Meta answered, what it means.
+
+    Of a pixel's credential in use, or of the one that a session is about to connect.
+    """
 
     class State(models.TextChoices):
         """How far it is."""
@@ -127,9 +379,27 @@ class ConnectionTest(models.Model):
         PASSED = "passed"
         FAILED = "failed"
 
+    class Trigger(models.TextChoices):
+        """Who asked for it."""
+
+        PERSON = "person", "by hand"
+        SESSION = "session", "while connecting"
+        SCHEDULE = "schedule", "daily"
+        API = "api", "by API"
+
     advertiser = models.ForeignKey(Advertiser, on_delete=models.PROTECT, related_name="+")
-    pixel = models.ForeignKey(Pixel, on_delete=models.CASCADE, related_name="tests")
-    credential = models.ForeignKey(Credential, on_delete=models.CASCADE, related_name="+")
+    # Empty while the session connects a pixel that is not ours yet; its number stands beside.
+    pixel = models.ForeignKey(Pixel, on_delete=models.CASCADE, null=True, blank=True, related_name="tests")
+    meta_id = models.CharField(max_length=20)
+    credential = models.ForeignKey(
+        Credential, on_delete=models.CASCADE, null=True, blank=True, related_name="+"
+    )
+    session = models.ForeignKey(
+        OnboardingSession, on_delete=models.CASCADE, null=True, blank=True, related_name="tests"
+    )
+    trigger = models.CharField(max_length=16, choices=Trigger, default=Trigger.PERSON)
+    # The ladder as far as it was climbed: a list of {"rung", "outcome", "ms", "detail"}.
+    rungs = models.JSONField(default=list)
     state = models.CharField(max_length=16, choices=State, default=State.WAITING)
     # Typed for this one test, never kept on the pixel: left on, it would mark production events as tests.
     test_event_code = models.CharField(max_length=32, blank=True)
@@ -158,8 +428,18 @@ class ConnectionTest(models.Model):
             # One test of a pixel runs at a time.
             models.UniqueConstraint(
                 fields=["pixel"],
-                condition=models.Q(state__in=["waiting", "running"]),
+                condition=models.Q(state__in=["waiting", "running"], pixel__isnull=False),
                 name="connection_test_one_at_a_time",
+            ),
+            models.UniqueConstraint(
+                fields=["session"],
+                condition=models.Q(state__in=["waiting", "running"], session__isnull=False),
+                name="connection_test_one_a_session",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(credential__isnull=False, pixel__isnull=False)
+                | models.Q(session__isnull=False),
+                name="connection_test_of_something",
             ),
         ]
 

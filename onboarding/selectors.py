@@ -10,7 +10,7 @@ from onboarding.models import ConnectionTest, Credential
 def credentials_in_use(pixel_ids: Iterable[int]) -> dict[int, Credential]:
     """The credential of each pixel that has one, by pixel."""
     found = Credential.objects.filter(pixel__in=list(pixel_ids)).exclude(state=Credential.State.RETIRED)
-    return {credential.pixel_id: credential for credential in found.defer("sealed")}
+    return {credential.pixel_id: credential for credential in found}
 
 
 def latest_tests(pixel_ids: Iterable[int]) -> dict[int, ConnectionTest]:
@@ -21,4 +21,4 @@ def latest_tests(pixel_ids: Iterable[int]) -> dict[int, ConnectionTest]:
         .distinct("pixel")
         .defer("request", "answer")
     )
-    return {test.pixel_id: test for test in newest}
+    return {test.pixel_id: test for test in newest if test.pixel_id is not None}

@@ -12,7 +12,7 @@ from onboarding.graph import connection_test_event, read_pixel, send_test_event
 from onboarding.models import ConnectionTest
 from partnerhub.lib.graph import GraphAnswer, GraphClient
 from partnerhub.lib.graph.errors import FailureClass, GraphError
-from partnerhub.lib.vault import VaultError
+from partnerhub.lib.vault import Secret, VaultError
 from tenants.secrets import vault
 
 # Meta answered 200 and did not count the one event: no class of refusal, and no proof either.
@@ -43,17 +43,15 @@ class TestOutcome:
 def try_credential(test: ConnectionTest, client: GraphClient) -> TestOutcome:
     """Read the pixel, as far as the token may; then send one test event, which alone proves the connection.
 
-    Takes up to two calls' deadlines. `test` comes with pixel, credential and partner. The token belongs to the
-    advertiser's app, so no appsecret_proof of ours goes with it.
+    Takes up to two calls' deadlines. `test` comes with its credential's secrets and its partner.
     """
-    pixel = test.pixel
     try:
-        token = vault().open(bytes(test.credential.sealed), identity=test.credential.vault_identity)
+        token = _token(test)
     except VaultError:
         return TestOutcome(failure_class=SEALED)
     outcome = TestOutcome()
     try:
-        seen = read_pixel(client, pixel.meta_id, token=token)
+        seen = read_pixel(client, test.meta_id, token=token)
         outcome = replace(outcome, pixel_read=seen.outcome, pixel_name_at_meta=seen.name)
     except GraphError as error:
         if error.failure_class == FailureClass.CREDENTIAL:
@@ -61,15 +59,15 @@ def try_credential(test: ConnectionTest, client: GraphClient) -> TestOutcome:
         # A passing fault of a read: the test event decides.
         outcome = replace(outcome, pixel_read="unknown")
     event = connection_test_event(test_id=test.pk, at=int(time.time()))
-    partner_agent = pixel.advertiser.partner.partner_agent
+    partner_agent = test.advertiser.partner.partner_agent
     outcome = replace(
-        outcome, request=_request(client, pixel.meta_id, event, partner_agent, test, token.last_four)
+        outcome, request=_request(client, test.meta_id, event, partner_agent, test, token.last_four)
     )
     started = time.monotonic()
     try:
         answer = send_test_event(
             client,
-            pixel.meta_id,
+            test.meta_id,
             token=token,
             fragment=orjson.dumps(event),
             partner_agent=partner_agent,
@@ -79,6 +77,13 @@ def try_credential(test: ConnectionTest, client: GraphClient) -> TestOutcome:
         latency_ms = round((time.monotonic() - started) * 1000)
         return replace(_refused(outcome, error), latency_ms=latency_ms)
     return _answered(outcome, answer)
+
+
+def _token(test: ConnectionTest) -> Secret:
+    credential = test.credential
+    if credential is None or credential.secret is None:
+        raise VaultError("There is no token.")
+    return vault().open(bytes(credential.secret.sealed), identity=credential.secret.vault_identity)
 
 
 def _answered(outcome: TestOutcome, answer: GraphAnswer) -> TestOutcome:

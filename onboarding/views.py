@@ -76,7 +76,7 @@ def test(request: HttpRequest, test_id: int) -> HttpResponse:
     """A connection test: its progress, then its outcome. htmx asks again for the part that changes."""
     found = get_connection_test_for(signed_in(request), test_id)
     template = "onboarding/_test.html" if request.htmx else "onboarding/test.html"  # type: ignore[attr-defined]  # django-htmx
-    return show(request, found.pixel.advertiser, template, _test_context(found))
+    return show(request, found.advertiser, template, _test_context(found))
 
 
 test.__test__ = False  # type: ignore[attr-defined]  # pytest would take it for a test of its own
@@ -101,7 +101,7 @@ def _test_context(found: ConnectionTest) -> dict[str, object]:
     return {
         "test": found,
         "pixel": found.pixel,
-        "advertiser": found.pixel.advertiser,
+        "advertiser": found.advertiser,
         "explanation": explain(found.failure_class, found.code, found.subcode) if failed else None,
         "request_text": _pretty(found.request),
         "answer_text": _pretty(found.answer) if found.answer else "No answer of Meta's came back.",

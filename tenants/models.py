@@ -14,6 +14,7 @@ from django.db.models.functions import Lower, Now
 from django.utils import timezone
 
 from tenants.roles import AdvertiserRole, PartnerRole
+from tenants.tokens import new_token
 
 
 class PersonManager(BaseUserManager["Person"]):
@@ -72,10 +73,37 @@ class PartnerQuerySet(models.QuerySet["Partner"]):
 class Partner(models.Model):
     """A platform that offers the Conversions API to its advertisers through us."""
 
+    class AppMode(models.TextChoices):
+        """Meta's mode of the app; no endpoint tells it, so a person says it."""
+
+        UNKNOWN = "", "not said yet"
+        DEVELOPMENT = "development"
+        LIVE = "live"
+
     name = models.CharField(max_length=120)
     partner_agent = models.CharField(max_length=64)
-    meta_app_id = models.CharField(max_length=32)
-    business_id = models.CharField(max_length=32, blank=True)
+    # The app and the business at Meta; empty until the partner's own set-up names them.
+    meta_app_id = models.CharField("app ID", max_length=32, blank=True)
+    business_id = models.CharField("business ID", max_length=32, blank=True)
+    app_mode = models.CharField(max_length=12, choices=AppMode, blank=True)
+    # Its two system users: the admin one assigns, the employee one sends.
+    assigning_system_user_id = models.CharField(max_length=32, blank=True)
+    sending_system_user_id = models.CharField(max_length=32, blank=True)
+    # Facebook Login for Business: the configuration whose token type is "system user".
+    login_config_id = models.CharField("configuration ID", max_length=32, blank=True)
+    # The partner's own pixel, to which it sends before it sends for others.
+    own_pixel_id = models.CharField(max_length=20, blank=True)
+    # The auth options that its advertisers may choose from.
+    offers_business_extension = models.BooleanField(default=False)
+    offers_login_for_business = models.BooleanField(default=False)
+    offers_pasted_token = models.BooleanField(default=True)
+    offers_shared_pixel = models.BooleanField(default=False)
+    # #rrggbb, on its advertisers' pages.
+    brand_colour = models.CharField(max_length=7, blank=True)
+    # Names the partner in the addresses that Meta calls; random, so that it tells nothing.
+    callback_key = models.CharField(max_length=43, unique=True, default=new_token)
+    # What Meta's webhook handshake must repeat.
+    webhook_verify_token = models.CharField(max_length=43, default=new_token)
     created_at = models.DateTimeField(db_default=Now())
 
     objects = PartnerQuerySet.as_manager()
@@ -87,23 +115,82 @@ class Partner(models.Model):
                 condition=models.Q(partner_agent__regex=r"^[A-Za-z0-9][A-Za-z0-9._-]*$"),
                 name="partner_agent_is_one_word",
             ),
+            models.CheckConstraint(
+                condition=models.Q(brand_colour__regex=r"^(#[0-9a-f]{6})?$"), name="partner_colour_is_hex"
+            ),
         ]
 
     def __str__(self) -> str:
         return self.name
 
 
-class PartnerCredential(models.Model):
-    """A secret of the partner's own, sealed by the vault: its Meta app's secret."""
+class Logo(models.Model):
+    """The partner's logo: a picture of a few kilobytes, apart from its row, which every page reads."""
+
+    partner = models.OneToOneField(Partner, on_delete=models.CASCADE, primary_key=True, related_name="logo")
+    content = models.BinaryField()
+    content_type = models.CharField(max_length=16)
+    # Of the content: what the picture's address carries, so that it may be kept for ever.
+    digest = models.CharField(max_length=64)
+
+    def __str__(self) -> str:
+        return f"logo of partner {self.partner_id}"
+
+
+class TokenFacts(models.Model):
+    """What is known of an access token without opening it: dates, scopes, and how Meta answered last."""
+
+    class State(models.TextChoices):
+        """How it stands."""
+
+        UNTESTED = "untested", "not tested yet"
+        WORKING = "working"
+        REFUSED = "refused", "refused by Meta"
+        RETIRED = "retired", "replaced"
+
+    class Expiry(models.TextChoices):
+        """What is known of its end. Unknown is never guessed: reminders come as if it were 60 days."""
+
+        UNKNOWN = "unknown", "not known"
+        NEVER = "never", "never"
+        DATED = "dated", "on a date"
+
+    state = models.CharField(max_length=16, choices=State, default=State.UNTESTED)
+    last_four = models.CharField(max_length=4, blank=True)
+    created_at = models.DateTimeField(db_default=Now())
+    expiry = models.CharField(max_length=8, choices=Expiry, default=Expiry.UNKNOWN)
+    expires_at = models.DateTimeField(null=True, blank=True)
+    data_access_expires_at = models.DateTimeField(null=True, blank=True)
+    # As Graph's debug_token names them; empty where another app's token keeps them to itself.
+    scopes = models.JSONField(default=list, blank=True)
+    issuing_app_id = models.CharField(max_length=32, blank=True)
+    last_good_at = models.DateTimeField(null=True, blank=True)
+    # The first refusal since it last worked, in Meta's numbers.
+    refused_at = models.DateTimeField(null=True, blank=True)
+    failure_class = models.CharField(max_length=16, blank=True)
+    code = models.BigIntegerField(null=True, blank=True)
+    subcode = models.BigIntegerField(null=True, blank=True)
+    # When the guardian looked last, and when it looks next.
+    looked_at = models.DateTimeField(null=True, blank=True)
+    look_due_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        abstract = True
+
+
+class PartnerCredential(TokenFacts):
+    """A secret of the partner's own, sealed by the vault: its Meta app's secret, its system users' tokens."""
 
     class Kind(models.TextChoices):
+        """What it opens. Every shared pixel is sent to with the sending token: its death is the partner's."""
+
         APP_SECRET = "app_secret", "app secret"
+        ASSIGNING_TOKEN = "assigning_token", "assigning system user's token"
+        SENDING_TOKEN = "sending_token", "sending system user's token"
 
     partner = models.ForeignKey(Partner, on_delete=models.CASCADE, related_name="credentials")
     kind = models.CharField(max_length=16, choices=Kind)
     sealed = models.BinaryField()
-    last_four = models.CharField(max_length=4)
-    created_at = models.DateTimeField(db_default=Now())
 
     class Meta:
         constraints = [
@@ -116,7 +203,12 @@ class PartnerCredential(models.Model):
     @property
     def vault_identity(self) -> str:
         """What the sealed secret is bound to: it cannot be opened in another partner's row."""
-        return f"partner:{self.partner_id}:{self.kind}"
+        return partner_identity(self.partner_id, self.kind)
+
+
+def partner_identity(partner_id: int, kind: str) -> str:
+    """What a partner's secret of this kind is sealed to."""
+    return f"partner:{partner_id}:{kind}"
 
 
 class AdvertiserQuerySet(models.QuerySet["Advertiser"]):

@@ -18,12 +18,15 @@ from django.utils import timezone
 
 from events.delivery import books
 from events.delivery.claim import Claim
+from onboarding.models import Pixel
+from onboarding.services import hold_pixel
 from partnerhub.lib.config import LEASE_SPARE_SECONDS, config
 from partnerhub.lib.crashpoints import crash_point
 from partnerhub.lib.db import tenant_scope
 from partnerhub.lib.graph import GraphAnswer, GraphClient, limits
 from partnerhub.lib.graph.errors import GraphError, Unsent
 from partnerhub.lib.vault import Secret, VaultError
+from tenants.models import PartnerCredential, partner_identity
 from tenants.secrets import vault
 
 logger = structlog.get_logger(__name__)
@@ -53,6 +56,8 @@ class Parcel:
     credential_id: int
     meta_id: str
     token: Secret
+    # For tokens of the partner's own app: its secret, which proves them. Another app's go without.
+    app_secret: Secret | None
     partner_agent: str
     pieces: Sequence[Piece]
     # On this process's monotonic clock: when the lease was renewed with the mark.
@@ -60,13 +65,17 @@ class Parcel:
 
 
 _ADDRESS: Final = """
-SELECT pixel.meta_id, pixel.held_at IS NOT NULL, partner.partner_agent, credential.id, credential.sealed,
-    credential.vault_identity
+SELECT pixel.meta_id, pixel.held_at IS NOT NULL, partner.partner_agent, partner.id, credential.id,
+    credential.option, secret.sealed, secret.vault_identity, shared.sealed, shared.state,
+    CASE WHEN credential.option <> 'pasted_token' THEN app.sealed END
 FROM onboarding_pixel AS pixel
 JOIN tenants_advertiser AS advertiser ON advertiser.id = pixel.advertiser_id
 JOIN tenants_partner AS partner ON partner.id = advertiser.partner_id
 LEFT JOIN onboarding_credential AS credential
     ON credential.pixel_id = pixel.id AND credential.state <> 'retired'
+LEFT JOIN onboarding_sealedtoken AS secret ON secret.id = credential.secret_id
+LEFT JOIN tenants_partnercredential AS shared ON shared.id = credential.partner_credential_id
+LEFT JOIN tenants_partnercredential AS app ON app.partner_id = partner.id AND app.kind = 'app_secret'
 WHERE pixel.id = %s
 """
 _READ: Final = """
@@ -91,6 +100,38 @@ RETURNING id
 """
 
 
+@dataclass(frozen=True, slots=True)
+class _Address:
+    """Where a pixel's events go and what opens it, as _ADDRESS reads it: secrets still sealed."""
+
+    meta_id: str
+    is_held: bool
+    partner_agent: str
+    partner_id: int
+    credential_id: int | None
+    option: str | None
+    sealed: bytes | None
+    identity: str | None
+    sealed_of_partner: bytes | None
+    partners_token_state: str | None
+    sealed_app_secret: bytes | None
+
+    def token(self) -> Secret:
+        """The token to send with. Raises VaultError."""
+        if self.sealed is not None and self.identity is not None:
+            return vault().open(bytes(self.sealed), identity=self.identity)
+        return self._partners(PartnerCredential.Kind.SENDING_TOKEN, self.sealed_of_partner)
+
+    def app_secret(self) -> Secret | None:
+        """The app secret that proves the token; None where it is another app's. Raises VaultError."""
+        if self.sealed_app_secret is None:
+            return None
+        return self._partners(PartnerCredential.Kind.APP_SECRET, self.sealed_app_secret)
+
+    def _partners(self, kind: PartnerCredential.Kind, sealed: bytes | None) -> Secret:
+        return vault().open(bytes(sealed or b""), identity=partner_identity(self.partner_id, kind))
+
+
 def take_up(claim: Claim) -> Parcel | None:
     """The claim's events, marked as being sent; None where nothing is to be sent.
 
@@ -99,12 +140,18 @@ def take_up(claim: Claim) -> Parcel | None:
     """
     with tenant_scope(advertiser_id=claim.advertiser_id), connection.cursor() as cursor:
         cursor.execute(_ADDRESS, [claim.pixel_id])
-        meta_id, is_held, partner_agent, credential_id, sealed, identity = cursor.fetchone()
-        if is_held or credential_id is None:
+        address = _Address(*cursor.fetchone())
+        if address.is_held or address.credential_id is None:
+            books.put_back(cursor, claim)
+            return None
+        if address.partners_token_state == PartnerCredential.State.REFUSED:
+            # One refusal told of all shared pixels: no call is spent on this one.
+            hold_pixel(credential_id=address.credential_id, hold=Pixel.Hold.PARTNER)
             books.put_back(cursor, claim)
             return None
         try:
-            token = vault().open(bytes(sealed), identity=identity)
+            token = address.token()
+            app_secret = address.app_secret()
         except VaultError as error:
             logger.error("token does not open", pixel_id=claim.pixel_id, reason=str(error))
             books.put_back(cursor, claim, wait_seconds=SEALED_SECONDS)
@@ -130,10 +177,11 @@ def take_up(claim: Claim) -> Parcel | None:
         claim=claim,
         attempt_id=attempt_id,
         attempts=marked[0],
-        credential_id=credential_id,
-        meta_id=meta_id,
+        credential_id=address.credential_id,
+        meta_id=address.meta_id,
         token=token,
-        partner_agent=partner_agent,
+        app_secret=app_secret,
+        partner_agent=address.partner_agent,
         pieces=pieces,
         marked_at=time.monotonic(),
     )
@@ -183,6 +231,7 @@ def send(parcel: Parcel, client: GraphClient) -> GraphAnswer | GraphError:
             token=parcel.token,
             fragments=[piece.payload for piece in parcel.pieces],
             partner_agent=parcel.partner_agent,
+            app_secret=parcel.app_secret,
             deadline_seconds=deadline,
         )
     except GraphError as error:

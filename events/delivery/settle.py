@@ -63,9 +63,6 @@ WHERE pixel_id = %(pixel)s AND (delivery_id = %(delivery)s OR delivery_id IN (
     SELECT parent_id FROM above WHERE parent_id IS NOT NULL))
   AND outcome IN ('doubt', 'sending')
 """
-_CREDENTIAL_IN_USE: Final = """
-SELECT id FROM onboarding_credential WHERE pixel_id = %s AND state <> 'retired'
-"""
 _HALF: Final = """
 INSERT INTO events_delivery
     (advertiser_id, pixel_id, kind, parent_id, first_offset, last_offset, first_received_at, last_received_at,
@@ -132,12 +129,9 @@ def _park(cursor: Any, parcel: Parcel, error: GraphError) -> bool:
     """A person must mend it: the pixel is held, and its events wait, this delivery's whole."""
     if not _write(cursor, parcel, error, state=None, outcome="refused", wait=0.0):
         return False
-    cursor.execute(_CREDENTIAL_IN_USE, [parcel.claim.pixel_id])
-    if cursor.fetchone() != (parcel.credential_id,):
-        # It was mended while this was on its way: the refusal is the old token's.
-        return True
     hold = Pixel.Hold.CREDENTIAL if isinstance(error, CredentialRefused) else Pixel.Hold.PERMISSION
-    if hold_pixel(pixel_id=parcel.claim.pixel_id, hold=hold):
+    # Where it was mended while this was on its way, the refusal is the old token's and holds nothing.
+    if hold_pixel(credential_id=parcel.credential_id, hold=hold, error=error):
         logger.warning("pixel held", pixel_id=parcel.claim.pixel_id, hold=str(hold), code=error.code)
     return True
 

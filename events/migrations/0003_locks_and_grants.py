@@ -40,7 +40,10 @@ POLICIES: Policies = {
 ALL_ROWS = "SELECT, INSERT, UPDATE, DELETE"
 GRANTS: Grants = {
     # Sign-in, before anybody's tenant is known: not tenants' tables.
-    "tenants_person": {"app": "SELECT, INSERT, UPDATE"},
+    "tenants_person": {
+        "app": "SELECT, INSERT, UPDATE",
+        "worker": "SELECT (id, email, name, time_zone, is_active)",
+    },
     "tenants_person_groups": {"app": "SELECT"},
     "tenants_person_user_permissions": {"app": "SELECT"},
     "account_emailaddress": {"app": ALL_ROWS},
@@ -54,17 +57,21 @@ GRANTS: Grants = {
     "django_migrations": {"app": "SELECT", "worker": "SELECT", "door": "SELECT"},
     # Tenants.
     "tenants_partner": {
-        "app": "SELECT, UPDATE (name, partner_agent, meta_app_id, business_id)",
-        "worker": "SELECT",
+        "app": "SELECT, UPDATE (name, partner_agent, meta_app_id, business_id, app_mode,"
+        " assigning_system_user_id, sending_system_user_id, login_config_id, own_pixel_id,"
+        " offers_business_extension, offers_login_for_business, offers_pasted_token, offers_shared_pixel,"
+        " brand_colour, callback_key, webhook_verify_token)",
+        "worker": "SELECT, UPDATE (assigning_system_user_id, sending_system_user_id)",
     },
-    "tenants_partnercredential": {"app": "SELECT, INSERT, UPDATE", "worker": "SELECT"},
+    "tenants_logo": {"app": ALL_ROWS},
+    "tenants_partnercredential": {"app": "SELECT, INSERT, UPDATE", "worker": "SELECT, INSERT, UPDATE"},
     "tenants_advertiser": {
         "app": "SELECT, INSERT, UPDATE (name, default_country)",
         "worker": "SELECT",
         "door": "SELECT (id, default_country)",
     },
-    "tenants_partnermembership": {"app": "SELECT, INSERT, UPDATE (role), DELETE"},
-    "tenants_advertisermembership": {"app": "SELECT, INSERT, UPDATE (role), DELETE"},
+    "tenants_partnermembership": {"app": "SELECT, INSERT, UPDATE (role), DELETE", "worker": "SELECT"},
+    "tenants_advertisermembership": {"app": "SELECT, INSERT, UPDATE (role), DELETE", "worker": "SELECT"},
     # Whom it invites to what is never changed: a link that is out opens what its mail said.
     "tenants_invitation": {
         "app": "SELECT, INSERT,"
@@ -73,11 +80,20 @@ GRANTS: Grants = {
     # Onboarding.
     "onboarding_pixel": {
         "app": "SELECT, INSERT, UPDATE",
-        "worker": "SELECT, UPDATE",
+        "worker": "SELECT, INSERT, UPDATE",
         "door": "SELECT (id, advertiser_id, meta_id, default_action_source)",
     },
-    "onboarding_credential": {"app": "SELECT, INSERT, UPDATE", "worker": "SELECT, UPDATE"},
-    "onboarding_connectiontest": {"app": "SELECT, INSERT", "worker": "SELECT, UPDATE"},
+    "onboarding_credential": {"app": "SELECT, INSERT, UPDATE", "worker": "SELECT, INSERT, UPDATE"},
+    # The web site seals and erases, and never reads what is sealed.
+    "onboarding_sealedtoken": {
+        "app": "SELECT (id, advertiser_id, vault_identity, last_four, created_at), INSERT, DELETE",
+        "worker": "SELECT, INSERT, DELETE",
+    },
+    "onboarding_credentialevent": {"app": "SELECT, INSERT", "worker": "SELECT, INSERT"},
+    "onboarding_onboardingsession": {"app": "SELECT, INSERT, UPDATE", "worker": "SELECT, UPDATE"},
+    "onboarding_tokenlink": {"app": "SELECT, INSERT, UPDATE", "worker": "SELECT, UPDATE"},
+    "onboarding_metacallback": {"app": "SELECT, INSERT", "worker": "SELECT, UPDATE"},
+    "onboarding_connectiontest": {"app": "SELECT, INSERT", "worker": "SELECT, INSERT, UPDATE"},
     # Events.
     "events_ingesttoken": {
         "app": "SELECT, INSERT, UPDATE",
@@ -96,7 +112,14 @@ GRANTS: Grants = {
     "FUNCTION tenants_invitation()": {"app": "EXECUTE", "worker": "EXECUTE"},
     "FUNCTION tenants_reached_partners()": {"app": "EXECUTE"},
     "FUNCTION tenants_reached_advertisers()": {"app": "EXECUTE"},
-    "FUNCTION tenants_seen_partners()": {"app": "EXECUTE", "worker": "EXECUTE"},
+    "FUNCTION tenants_seen_partners()": {"app": "EXECUTE"},
+    "FUNCTION tenants_taken_partner()": {"app": "EXECUTE", "worker": "EXECUTE"},
+    "FUNCTION tenants_link()": {"app": "EXECUTE"},
+    "FUNCTION tenants_called_partner()": {"app": "EXECUTE"},
+    "FUNCTION tenants_worked_partners()": {"worker": "EXECUTE"},
+    "FUNCTION tenants_worked_people()": {"worker": "EXECUTE"},
+    "FUNCTION tenants_all_partners()": {"worker": "EXECUTE"},
+    "FUNCTION onboarding_link_advertiser()": {"app": "EXECUTE"},
     "FUNCTION tenants_is_invited(bigint, bigint, text)": {"app": "EXECUTE"},
     "FUNCTION tenants_invited_advertiser()": {"app": "EXECUTE"},
     "FUNCTION tenants_is_operator(bigint)": {"app": "EXECUTE"},

@@ -5,6 +5,7 @@ Row-level security compares rows with settings that live for one transaction. Th
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -17,11 +18,18 @@ from psycopg.conninfo import conninfo_to_dict
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """Whose rows a unit of work may see: a person's, one advertiser's, and the one invitation a link opened."""
+    """Whose rows a unit of work may see: a person's, one advertiser's, one partner's own, or what a link opens.
+
+    `partner_id` is a worker's, for what is the partner's itself. `callback_key` names the partner that Meta calls.
+    `link_hash` opens one forwarded link for a token.
+    """
 
     person_id: int | None = None
     advertiser_id: int | None = None
+    partner_id: int | None = None
     invitation_hash: str | None = None
+    link_hash: str | None = None
+    callback_key: str | None = None
 
 
 class ScopeError(RuntimeError):
@@ -33,25 +41,34 @@ _current: ContextVar[Scope | None] = ContextVar("tenant_scope", default=None)
 
 @contextmanager
 def tenant_scope(
-    *, person_id: int | None = None, advertiser_id: int | None = None, invitation_hash: str | None = None
+    *,
+    person_id: int | None = None,
+    advertiser_id: int | None = None,
+    partner_id: int | None = None,
+    invitation_hash: str | None = None,
+    link_hash: str | None = None,
+    callback_key: str | None = None,
 ) -> Iterator[None]:
-    """One transaction in which row-level security shows the rows of this person or this advertiser.
+    """One transaction in which row-level security shows the rows of this person, advertiser, partner or link.
 
-    Web code names the person, never a tenant from the URL; a task names the advertiser of the row that it took
-    up. The settings end with the transaction. The same scope may be opened inside itself; another one raises
+    Web code names the person, never a tenant from the URL; a task names the tenant of the row that it took up.
+    The settings end with the transaction. The same scope may be opened inside itself; another one raises
     ScopeError, for its settings would outlive it. No network inside.
     """
-    wanted = Scope(person_id, advertiser_id, invitation_hash)
+    wanted = Scope(person_id, advertiser_id, partner_id, invitation_hash, link_hash, callback_key)
     if (current := _current.get()) is not None and current != wanted:
         raise ScopeError("A tenant's unit of work cannot be opened inside another's.")
     with transaction.atomic():
         if current is None:
+            settings = dataclasses.asdict(wanted)
             with connection.cursor() as cursor:
                 cursor.execute(
-                    "SELECT set_config('partnerhub.person_id', %s, true),"
-                    " set_config('partnerhub.advertiser_id', %s, true),"
-                    " set_config('partnerhub.invitation_hash', %s, true)",
-                    [str(person_id or ""), str(advertiser_id or ""), invitation_hash or ""],
+                    "SELECT " + ", ".join(["set_config(%s, %s, true)"] * len(settings)),
+                    [
+                        text
+                        for name, value in settings.items()
+                        for text in (f"partnerhub.{name}", str(value or ""))
+                    ],
                 )
         token = _current.set(wanted)
         try:

@@ -15,6 +15,12 @@ $$ SELECT nullif(current_setting('partnerhub.person_id', true), '')::bigint $$;
 CREATE FUNCTION tenants_advertiser() RETURNS bigint LANGUAGE sql STABLE PARALLEL SAFE AS
 $$ SELECT nullif(current_setting('partnerhub.advertiser_id', true), '')::bigint $$;
 
+CREATE FUNCTION tenants_taken_partner() RETURNS bigint LANGUAGE sql STABLE PARALLEL SAFE AS
+$$ SELECT nullif(current_setting('partnerhub.partner_id', true), '')::bigint $$;
+
+CREATE FUNCTION tenants_link() RETURNS text LANGUAGE sql STABLE PARALLEL SAFE AS
+$$ SELECT nullif(current_setting('partnerhub.link_hash', true), '') $$;
+
 CREATE FUNCTION tenants_invitation() RETURNS text LANGUAGE sql STABLE PARALLEL SAFE AS
 $$ SELECT nullif(current_setting('partnerhub.invitation_hash', true), '') $$;
 
@@ -47,10 +53,39 @@ SET search_path = public, pg_temp AS $$
         UNION
         SELECT partner_id FROM tenants_advertiser WHERE id = ANY (tenants_reached_advertisers())
         UNION
-        SELECT partner_id FROM tenants_advertiser WHERE id = tenants_advertiser()
-        UNION
         SELECT partner_id FROM tenants_invitation WHERE token_hash = tenants_invitation()
     ) AS seen
+$$;
+
+-- The partner whose address Meta calls in this unit of work.
+CREATE FUNCTION tenants_called_partner() RETURNS bigint LANGUAGE sql STABLE SECURITY DEFINER
+SET search_path = public, pg_temp AS $$
+    SELECT id FROM tenants_partner
+    WHERE callback_key = nullif(current_setting('partnerhub.callback_key', true), '')
+$$;
+
+-- What a worker has taken up: the advertiser's partner, or a partner itself.
+CREATE FUNCTION tenants_worked_partners() RETURNS bigint[] LANGUAGE sql STABLE SECURITY DEFINER
+SET search_path = public, pg_temp AS $$
+    SELECT coalesce(array_agg(id), '{}') FROM (
+        SELECT tenants_taken_partner() AS id WHERE tenants_taken_partner() IS NOT NULL
+        UNION
+        SELECT partner_id FROM tenants_advertiser WHERE id = tenants_advertiser()
+    ) AS worked
+$$;
+
+-- For the workers' sweeps: who there is, and nothing of them.
+CREATE FUNCTION tenants_all_partners() RETURNS bigint[] LANGUAGE sql STABLE SECURITY DEFINER
+SET search_path = public, pg_temp AS $$ SELECT coalesce(array_agg(id ORDER BY id), '{}') FROM tenants_partner $$;
+
+-- People with a role at what the worker has taken up: whom its mails may reach.
+CREATE FUNCTION tenants_worked_people() RETURNS bigint[] LANGUAGE sql STABLE SECURITY DEFINER
+SET search_path = public, pg_temp AS $$
+    SELECT coalesce(array_agg(person_id), '{}') FROM (
+        SELECT person_id FROM tenants_advertisermembership WHERE advertiser_id = tenants_advertiser()
+        UNION
+        SELECT person_id FROM tenants_partnermembership WHERE partner_id = ANY (tenants_worked_partners())
+    ) AS worked
 $$;
 
 -- Whether the open invitation of this unit of work offers this role to this person, by a verified address.
@@ -92,6 +127,7 @@ REACHED_PARTNER = "partner_id = ANY ((SELECT tenants_reached_partners())::bigint
 REACHED_ADVERTISER = "advertiser_id = ANY ((SELECT tenants_reached_advertisers())::bigint[])"
 OWN = "person_id = (SELECT tenants_person())"
 INVITED_BY_LINK = "token_hash = (SELECT tenants_invitation())"
+WORKED = "((SELECT tenants_worked_partners())::bigint[])"
 
 # An operator sees every tenant, so the web site can make none: `manage.py operator create` does.
 NO_NEW_OPERATOR = "NOT (is_superuser OR is_staff) OR tenants_is_operator(id)"
@@ -101,20 +137,43 @@ POLICIES: Policies = {
         ("app", "SELECT", "true", None),
         ("app", "INSERT", None, NO_NEW_OPERATOR),
         ("app", "UPDATE", "true", NO_NEW_OPERATOR),
+        ("worker", "SELECT", "id = ANY ((SELECT tenants_worked_people())::bigint[])", None),
     ],
     "tenants_partner": [
-        ("app", "SELECT", "id = ANY ((SELECT tenants_seen_partners())::bigint[])", None),
+        (
+            "app",
+            "SELECT",
+            "id = ANY ((SELECT tenants_seen_partners())::bigint[]) OR id = (SELECT tenants_called_partner())",
+            None,
+        ),
         (
             "app",
             "UPDATE",
             "id = ANY ((SELECT tenants_reached_partners())::bigint[])",
             "id = ANY ((SELECT tenants_reached_partners())::bigint[])",
         ),
-        ("worker", "SELECT", "id = ANY ((SELECT tenants_seen_partners())::bigint[])", None),
+        ("worker", "SELECT", f"id = ANY {WORKED}", None),
+        ("worker", "UPDATE", f"id = ANY {WORKED}", f"id = ANY {WORKED}"),
+    ],
+    "tenants_logo": [
+        ("app", "SELECT", "partner_id = ANY ((SELECT tenants_seen_partners())::bigint[])", None),
+        ("app", "INSERT", None, REACHED_PARTNER),
+        ("app", "UPDATE", REACHED_PARTNER, REACHED_PARTNER),
+        ("app", "DELETE", REACHED_PARTNER, None),
     ],
     "tenants_partnercredential": [
-        ("app", "ALL", REACHED_PARTNER, REACHED_PARTNER),
-        ("worker", "SELECT", "partner_id = ANY ((SELECT tenants_seen_partners())::bigint[])", None),
+        # Meta's signatures are checked with the app secret, before anybody has signed in.
+        (
+            "app",
+            "SELECT",
+            f"{REACHED_PARTNER} OR kind = 'app_secret' AND partner_id = (SELECT tenants_called_partner())",
+            None,
+        ),
+        ("app", "INSERT", None, REACHED_PARTNER),
+        ("app", "UPDATE", REACHED_PARTNER, REACHED_PARTNER),
+        ("worker", "SELECT", f"partner_id = ANY {WORKED}", None),
+        ("worker", "INSERT", None, f"partner_id = ANY {WORKED}"),
+        ("worker", "UPDATE", f"partner_id = ANY {WORKED}", f"partner_id = ANY {WORKED}"),
     ],
     "tenants_advertiser": [
         (
@@ -134,7 +193,12 @@ POLICIES: Policies = {
             "id = ANY ((SELECT tenants_reached_advertisers())::bigint[])",
             "id = ANY ((SELECT tenants_reached_advertisers())::bigint[])",
         ),
-        ("worker", "SELECT", "id = (SELECT tenants_advertiser())", None),
+        (
+            "worker",
+            "SELECT",
+            "id = (SELECT tenants_advertiser()) OR partner_id = (SELECT tenants_taken_partner())",
+            None,
+        ),
         ("door", "SELECT", "true", None),
     ],
     "tenants_partnermembership": [
@@ -147,6 +211,7 @@ POLICIES: Policies = {
         ),
         ("app", "UPDATE", REACHED_PARTNER, REACHED_PARTNER),
         ("app", "DELETE", REACHED_PARTNER, None),
+        ("worker", "SELECT", f"partner_id = ANY {WORKED}", None),
     ],
     "tenants_advertisermembership": [
         ("app", "SELECT", f"{REACHED_ADVERTISER} OR {OWN}", None),

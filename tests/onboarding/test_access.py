@@ -41,7 +41,9 @@ def make_stranger() -> Person:
 def test_a_foreign_pixel_and_a_missing_one_are_the_same(asked_test: ConnectionTest) -> None:
     stranger = make_stranger()
 
-    for pixel_id in (asked_test.pixel_id, asked_test.pixel_id + 10**6):
+    assert asked_test.pixel is not None
+    pixel = asked_test.pixel
+    for pixel_id in (pixel.pk, pixel.pk + 10**6):
         with pytest.raises(Http404) as refused:
             get_pixel_for(stranger, pixel_id)
         assert str(refused.value) == ""
@@ -64,13 +66,16 @@ def test_a_role_at_the_advertiser_or_at_its_partner_reaches_pixel_and_test(
     join_partner(support, asked_test.advertiser.partner, PartnerRole.SUPPORT)
 
     for person in (analyst, support):
-        assert get_pixel_for(person, asked_test.pixel_id).pk == asked_test.pixel_id
+        assert asked_test.pixel_id is not None
+        pixel_id = asked_test.pixel_id
+        assert get_pixel_for(person, pixel_id).pk == pixel_id
         assert get_connection_test_for(person, asked_test.pk) == asked_test
 
 
 def test_who_sees_a_pixel_and_may_not_do_the_act_is_told_so(asked_test: ConnectionTest) -> None:
     analyst = make_person()
     join_advertiser(analyst, asked_test.advertiser, AdvertiserRole.ANALYST)
+    assert asked_test.pixel_id is not None
 
     for act in (Act.TEST, Act.CONNECT):
         with pytest.raises(PermissionDenied):

@@ -10,12 +10,12 @@ from django.utils import timezone
 from pytest_django import DjangoCaptureOnCommitCallbacks
 
 from onboarding import services
-from onboarding.models import ConnectionTest, Credential, Pixel
+from onboarding.models import ConnectionTest, Credential, Pixel, SealedToken
 from onboarding.trial import TestOutcome
 from partnerhub.lib.graph.errors import FailureClass
 from partnerhub.lib.vault import Secret, VaultError
 from tenants.secrets import vault
-from tests.support.factories import make_advertiser, make_credential, make_pixel
+from tests.support.factories import hold, make_advertiser, make_credential, make_pixel, opened
 
 pytestmark = pytest.mark.django_db
 
@@ -62,15 +62,16 @@ def test_a_pasted_token_is_kept_sealed_and_nowhere_else() -> None:
     assert (credential.state, credential.last_four) == ("untested", "ZDZD")
     assert CANARY not in kept
     assert CANARY.encode().hex() not in kept
-    assert vault().open(bytes(credential.sealed), identity=credential.vault_identity) == Secret(CANARY)
+    assert opened(credential) == Secret(CANARY)
 
 
 def test_a_sealed_token_opens_in_no_other_row() -> None:
-    credential = make_credential(make_pixel())
-    other = make_credential(make_pixel())
+    mine, another = make_credential(make_pixel()).secret, make_credential(make_pixel()).secret
+    assert mine is not None
+    assert another is not None
 
     with pytest.raises(VaultError):
-        vault().open(bytes(credential.sealed), identity=other.vault_identity)
+        vault().open(bytes(mine.sealed), identity=another.vault_identity)
 
 
 def test_a_new_token_erases_the_old_secret() -> None:
@@ -80,7 +81,8 @@ def test_a_new_token_erases_the_old_secret() -> None:
     new = make_credential(pixel, token=CANARY)
 
     old.refresh_from_db()
-    assert (old.state, bytes(old.sealed)) == ("retired", b"")
+    assert (old.state, old.secret_id) == ("retired", None)
+    assert SealedToken.objects.get().pk == new.secret_id
     assert old.retired_at is not None
     assert Credential.objects.exclude(state="retired").get() == new
 
@@ -88,7 +90,7 @@ def test_a_new_token_erases_the_old_secret() -> None:
 def test_a_new_token_releases_no_held_pixel() -> None:
     pixel = make_pixel()
     make_credential(pixel)
-    services.hold_pixel(pixel_id=pixel.pk, hold=Pixel.Hold.CREDENTIAL)
+    hold(pixel, Pixel.Hold.CREDENTIAL)
 
     make_credential(pixel, token=CANARY)
 
@@ -141,7 +143,7 @@ def test_a_pass_proves_the_token_and_lets_a_held_pixel_go_on(
 ) -> None:
     pixel = make_pixel()
     credential = make_credential(pixel)
-    services.hold_pixel(pixel_id=pixel.pk, hold=Pixel.Hold.CREDENTIAL)
+    hold(pixel, Pixel.Hold.CREDENTIAL)
     test = running_test(pixel)
 
     with django_capture_on_commit_callbacks(execute=True):
@@ -186,7 +188,7 @@ def test_only_a_refusal_speaks_against_the_token_and_none_holds_the_pixel(
 def test_the_old_tokens_pass_says_nothing_of_the_new_one() -> None:
     pixel = make_pixel()
     make_credential(pixel)
-    services.hold_pixel(pixel_id=pixel.pk, hold=Pixel.Hold.CREDENTIAL)
+    hold(pixel, Pixel.Hold.CREDENTIAL)
     test = running_test(pixel)
     new = make_credential(pixel, token=CANARY)
 
@@ -215,8 +217,8 @@ def test_a_hold_is_set_once_and_released_once(
     pixel = make_pixel()
     credential = make_credential(pixel)
 
-    assert services.hold_pixel(pixel_id=pixel.pk, hold=Pixel.Hold.PERMISSION)
-    assert not services.hold_pixel(pixel_id=pixel.pk, hold=Pixel.Hold.CREDENTIAL)
+    assert hold(pixel, Pixel.Hold.PERMISSION)
+    assert not hold(pixel, Pixel.Hold.CREDENTIAL)
     pixel.refresh_from_db()
     credential.refresh_from_db()
     assert (pixel.hold, credential.state) == ("permission", "refused")
@@ -242,6 +244,7 @@ def test_the_sweep_ends_the_test_of_a_dead_worker_and_no_other() -> None:
     assert (lost.state, lost.failure_class) == ("failed", "in_doubt")
     assert alive.state == "running"
     # So a person can test again.
+    assert lost.pixel is not None
     assert services.request_connection_test(pixel=lost.pixel, requested_by=None).state == "waiting"
 
 

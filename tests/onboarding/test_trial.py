@@ -8,7 +8,7 @@ import json
 import pytest
 
 from onboarding import services
-from onboarding.models import ConnectionTest, Credential, Pixel
+from onboarding.models import ConnectionTest, Pixel, SealedToken
 from onboarding.trial import TestOutcome, try_credential
 from partnerhub.lib.graph import GraphClient
 from tests.support.factories import make_credential, make_pixel
@@ -105,7 +105,7 @@ def test_a_token_that_may_send_and_not_read_passes(pixel: Pixel, graph: GraphCli
 def test_a_token_that_does_not_open_is_not_sent(
     pixel: Pixel, meta: SandboxClient, graph: GraphClient
 ) -> None:
-    Credential.objects.update(sealed=b"not what the vault made")
+    SealedToken.objects.update(sealed=b"not what the vault made")
 
     assert tried(pixel, graph) == TestOutcome(failure_class="sealed")
     assert meta.received_requests(pixel.meta_id) == []

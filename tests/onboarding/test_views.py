@@ -65,6 +65,7 @@ def test_a_connected_pixel_is_tested_at_once(site: Site, hints: list[tuple[objec
 
     test = ConnectionTest.objects.get()
     pixel = test.pixel
+    assert pixel is not None
     assert page.url == f"/tests/{test.pk}/"
     assert (pixel.meta_id, pixel.name, pixel.default_action_source) == (
         "1234567890123456",
@@ -108,6 +109,7 @@ def test_a_new_token_takes_the_place_of_the_old_one_and_is_tested(site: Site, pi
 
     test = ConnectionTest.objects.get()
     assert page.url == f"/tests/{test.pk}/"
+    assert test.credential is not None
     assert test.credential.last_four == "WXYZ"
     assert sorted(Credential.objects.values_list("state", flat=True)) == ["retired", "untested"]
 

@@ -6,24 +6,27 @@ Tests of the locks play with it: what is committed is what another connection, o
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 
 from django.utils import timezone
 
 from events.models import Attempt, Delivery, Event, IngestToken, Rejection
 from events.services import issue_ingest_token
-from onboarding.models import ConnectionTest, Pixel
+from onboarding.models import ConnectionTest, MetaCallback, OnboardingSession, Pixel, TokenLink
 from onboarding.services import add_pixel, save_pasted_token
 from partnerhub.lib.vault import Secret
 from tenants.models import (
     Advertiser,
     AdvertiserMembership,
     Invitation,
+    Logo,
     Partner,
     PartnerMembership,
     Person,
 )
 from tenants.roles import AdvertiserRole, PartnerRole
 from tenants.services import invite_person
+from tenants.tokens import hash_token, new_token
 from tests.support.factories import join_advertiser, join_partner, make_advertiser, make_partner, make_person
 from tests.support.log import append_count
 
@@ -36,6 +39,9 @@ class Tenant:
     advertiser: Advertiser
     pixel: Pixel
     test: ConnectionTest
+    session: OnboardingSession
+    link: TokenLink
+    callback: MetaCallback
     token: IngestToken
     event: Event
     to_partner: Invitation
@@ -77,8 +83,28 @@ def make_tenant(name: str) -> Tenant:
         invited_by=owner,
     )
     test = ConnectionTest.objects.create(
-        advertiser=advertiser, pixel=pixel, credential=credential, state=ConnectionTest.State.PASSED
+        advertiser=advertiser,
+        pixel=pixel,
+        meta_id=pixel.meta_id,
+        credential=credential,
+        state=ConnectionTest.State.PASSED,
     )
+    session = OnboardingSession.objects.create(
+        advertiser=advertiser, option="pasted_token", state="with_colleague", created_by=owner
+    )
+    link = TokenLink.objects.create(
+        advertiser=advertiser,
+        session=session,
+        token_hash=hash_token(f"{name} link"),
+        advertiser_name=advertiser.name,
+        partner_name=partner.name,
+        pixel_meta_id=pixel.meta_id,
+        expires_at=timezone.now() + timedelta(days=7),
+    )
+    callback = MetaCallback.objects.create(
+        partner=partner, kind=MetaCallback.Kind.DATA_DELETION, digest="0" * 64, confirmation_code=new_token()
+    )
+    Logo.objects.create(partner=partner, content=b"picture", content_type="image/png", digest="0" * 64)
     token, _ = issue_ingest_token(pixel=pixel, name=f"{name} server", created_by=owner)
     append_count(pixel, 1)
     event = Event.objects.get(pixel=pixel)
@@ -88,6 +114,9 @@ def make_tenant(name: str) -> Tenant:
         advertiser=advertiser,
         pixel=pixel,
         test=test,
+        session=session,
+        link=link,
+        callback=callback,
         token=token,
         event=event,
         to_partner=to_partner,

@@ -11,7 +11,7 @@ from django.contrib.auth.hashers import make_password
 
 from events.services import issue_ingest_token
 from onboarding.models import Credential, Pixel
-from onboarding.services import add_pixel, save_pasted_token
+from onboarding.services import add_pixel, hold_pixel, open_token, save_pasted_token
 from partnerhub.lib.vault import Secret
 from tenants.models import Advertiser, AdvertiserMembership, Partner, PartnerMembership, Person
 from tenants.roles import AdvertiserRole, PartnerRole
@@ -74,6 +74,22 @@ def make_pixel(advertiser: Advertiser | None = None, *, meta_id: str | None = No
 def make_credential(pixel: Pixel, *, token: str = "EAAtoken-of-the-tests") -> Credential:
     """A pasted token of the pixel, not tested."""
     return save_pasted_token(pixel=pixel, token=Secret(token), created_by=None)
+
+
+def credential_in_use(pixel: Pixel) -> Credential:
+    """The pixel's credential, with its secret."""
+    return Credential.objects.select_related("secret").exclude(state="retired").get(pixel=pixel)
+
+
+def opened(credential: Credential) -> Secret:
+    """The credential's token, as a worker opens it."""
+    assert credential.secret is not None
+    return open_token(credential.secret)
+
+
+def hold(pixel: Pixel, why: Pixel.Hold = Pixel.Hold.CREDENTIAL) -> bool:
+    """Hold the pixel, as a refusal of its credential does. Whether it was not held before."""
+    return hold_pixel(credential_id=credential_in_use(pixel).pk, hold=why)
 
 
 @dataclass(frozen=True, slots=True)

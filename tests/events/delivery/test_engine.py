@@ -15,7 +15,7 @@ from django.utils import timezone
 from events.delivery.claim import PIXEL_LEASES, Claim, Idle, claim_next
 from events.delivery.engine import TURN_DELIVERIES
 from events.models import Attempt, Delivery, PixelLog, Rejection
-from onboarding.models import Credential, Pixel
+from onboarding.models import Credential, Pixel, SealedToken
 from onboarding.services import release_pixel, save_pasted_token
 from partnerhub.lib.vault import Secret
 from tests.events.delivery.conftest import TakeTurn, deliveries, introduce, let_time_pass
@@ -125,7 +125,7 @@ def test_a_pixel_without_a_credential_waits_and_is_looked_at_again(
 def test_a_token_that_does_not_open_pauses_the_pixel_and_keeps_the_events(
     target: ConnectedPixel, sandbox: SandboxProcess, take_turn: TakeTurn
 ) -> None:
-    Credential.objects.update(vault_identity="credential:another")
+    SealedToken.objects.update(vault_identity="token:another")
     append_count(target.pixel, 1)
 
     assert take_turn(target.pixel).idle == Idle.NOT_DUE

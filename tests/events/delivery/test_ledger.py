@@ -13,9 +13,8 @@ from django.db import connection
 from events.delivery.claim import claim_next
 from events.ledger import AtMeta, Audit, audit_ledger
 from onboarding.models import Pixel
-from onboarding.services import hold_pixel
 from tests.events.delivery.conftest import TakeTurn, let_time_pass
-from tests.support.factories import ConnectedPixel, make_pixel
+from tests.support.factories import ConnectedPixel, hold, make_pixel
 from tests.support.ledger import at_meta, audit
 from tests.support.log import append_count, append_events, make_event
 from tests.support.sandbox import SandboxProcess
@@ -169,7 +168,7 @@ def test_what_meta_holds_and_we_never_took_is_found(target: ConnectedPixel, sand
 
 
 def test_a_held_pixels_events_may_sleep(delivered: ConnectedPixel, sandbox: SandboxProcess) -> None:
-    hold_pixel(pixel_id=delivered.pixel.pk, hold=Pixel.Hold.CREDENTIAL)
+    hold(delivered.pixel, Pixel.Hold.CREDENTIAL)
     sql("UPDATE events_pixellog SET awake = false")
 
     assert audit(sandbox.client, [delivered.pixel]).findings == []

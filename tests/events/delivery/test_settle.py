@@ -15,11 +15,10 @@ from events.delivery.settle import settle
 from events.delivery.sweep import take_over_expired
 from events.models import Attempt, Delivery
 from onboarding.models import Pixel
-from onboarding.services import hold_pixel
 from partnerhub.lib.graph import GraphAnswer, GraphClient
 from partnerhub.lib.graph.errors import BatchRefused, CredentialRefused, GraphError, InDoubt, Transient
 from tests.events.delivery.conftest import TakeTurn, deliveries, let_time_pass
-from tests.support.factories import ConnectedPixel
+from tests.support.factories import ConnectedPixel, hold
 from tests.support.ledger import audit
 from tests.support.log import append_count
 from tests.support.sandbox import SandboxProcess
@@ -135,7 +134,7 @@ def test_a_pixel_held_between_claim_and_mark_is_not_sent(target: ConnectedPixel,
     with as_role("worker"):
         claim = claim_next(target.pixel.pk)
     assert isinstance(claim, Claim)
-    hold_pixel(pixel_id=target.pixel.pk, hold=Pixel.Hold.CREDENTIAL)
+    hold(target.pixel, Pixel.Hold.CREDENTIAL)
 
     with as_role("worker"):
         assert take_up(claim) is None

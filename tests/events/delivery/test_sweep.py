@@ -15,10 +15,9 @@ from events.delivery.send import take_up
 from events.delivery.sweep import due_pixels, make_partitions, sweep, take_over_expired
 from events.models import Attempt, Delivery, PixelLog
 from onboarding.models import Pixel
-from onboarding.services import hold_pixel
 from tests.events.delivery.conftest import TakeTurn, deliveries, introduce, let_time_pass
 from tests.support.environment import TestDatabase
-from tests.support.factories import ConnectedPixel, make_connected_pixel
+from tests.support.factories import ConnectedPixel, hold, make_connected_pixel
 from tests.support.ledger import audit
 from tests.support.log import append_count
 from tests.support.sandbox import SandboxProcess
@@ -137,7 +136,7 @@ def test_a_sweep_leaves_pixels_that_are_held_or_back_off(
     for pixel in (target.pixel, backing_off.pixel):
         append_count(pixel, 1)
         age(pixel, 60)
-    hold_pixel(pixel_id=target.pixel.pk, hold=Pixel.Hold.CREDENTIAL)
+    hold(target.pixel, Pixel.Hold.CREDENTIAL)
     with connection.cursor() as cursor:
         cursor.execute(
             "UPDATE events_pixellog SET due_at = now() + interval '1 minute' WHERE pixel_id = %s",

@@ -1,30 +1,23 @@
-"""What can be done to pixels and credentials: one function an act, each in one transaction."""
+"""Testing a connection: asked for, run by a worker, its outcome kept; what dead workers left is mended."""
 
 from __future__ import annotations
 
 import dataclasses
-import uuid
 from datetime import timedelta
 
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from onboarding.models import ConnectionTest, Credential, Pixel
+from onboarding.models import ConnectionTest, Credential, CredentialEvent, Pixel
+from onboarding.services.pixels import release_pixel
 from onboarding.trial import TestOutcome, try_credential
 from partnerhub.lib.after_commit import hint_after_commit
 from partnerhub.lib.db import tenant_scope
 from partnerhub.lib.graph import GraphClient
 from partnerhub.lib.graph.errors import FailureClass
-from partnerhub.lib.vault import Secret
-from tenants.models import Advertiser, Person
-from tenants.secrets import vault
+from tenants.models import Person
 
 RUN_TEST = "onboarding.run_connection_test"
-DELIVER = "events.deliver"
-
-
-class PixelExists(Exception):
-    """The advertiser already has a pixel with this ID."""
 
 
 class TestUnderWay(Exception):
@@ -35,43 +28,6 @@ class TestUnderWay(Exception):
 
 class NoCredential(Exception):
     """The pixel has no token to test with."""
-
-
-def add_pixel(
-    *, advertiser: Advertiser, meta_id: str, name: str, default_action_source: str = "website"
-) -> Pixel:
-    """A new pixel of the advertiser. Raises PixelExists."""
-    try:
-        with transaction.atomic():
-            return Pixel.objects.create(
-                advertiser=advertiser, meta_id=meta_id, name=name, default_action_source=default_action_source
-            )
-    except IntegrityError as error:
-        if "pixel_once_an_advertiser" in str(error):
-            raise PixelExists from None
-        raise
-
-
-@transaction.atomic
-def save_pasted_token(*, pixel: Pixel, token: Secret, created_by: Person | None) -> Credential:
-    """The pasted token, sealed, in the place of the one before, whose secret is erased.
-
-    It is untested: until a test passes, a held pixel stays held.
-    """
-    now = timezone.now()
-    Credential.objects.filter(pixel=pixel).exclude(state=Credential.State.RETIRED).update(
-        state=Credential.State.RETIRED, retired_at=now, sealed=b""
-    )
-    identity = f"credential:{uuid.uuid4()}"
-    return Credential.objects.create(
-        advertiser_id=pixel.advertiser_id,
-        pixel=pixel,
-        option=Credential.Option.PASTED_TOKEN,
-        sealed=vault().seal(token, identity=identity),
-        vault_identity=identity,
-        last_four=token.last_four,
-        created_by=created_by,
-    )
 
 
 def request_connection_test(
@@ -86,6 +42,7 @@ def request_connection_test(
             test = ConnectionTest.objects.create(
                 advertiser_id=pixel.advertiser_id,
                 pixel=pixel,
+                meta_id=pixel.meta_id,
                 credential=credential,
                 test_event_code=test_event_code,
                 requested_by=requested_by,
@@ -96,29 +53,6 @@ def request_connection_test(
         raise
     hint_after_commit(RUN_TEST, test.pk)
     return test
-
-
-@transaction.atomic
-def hold_pixel(*, pixel_id: int, hold: Pixel.Hold) -> bool:
-    """Stop deliveries of the pixel until a connection test passes. Whether this call stopped them.
-
-    Its credential is marked as refused. Events go on being taken in.
-    """
-    now = timezone.now()
-    held = Pixel.objects.filter(pk=pixel_id, held_at=None).update(held_at=now, hold=hold)
-    Credential.objects.filter(pixel_id=pixel_id).exclude(state=Credential.State.RETIRED).update(
-        state=Credential.State.REFUSED, refused_at=now
-    )
-    return bool(held)
-
-
-@transaction.atomic
-def release_pixel(*, pixel_id: int) -> bool:
-    """Let deliveries of a held pixel go on, and hint that it has work. Whether it was held."""
-    released = Pixel.objects.filter(pk=pixel_id).exclude(held_at=None).update(held_at=None, hold="")
-    if released:
-        hint_after_commit(DELIVER, pixel_id)
-    return bool(released)
 
 
 # Longer than both calls of a test may take (onboarding.graph), so that only a dead worker's test is ended.
@@ -135,7 +69,9 @@ def start_connection_test(*, test_id: int) -> ConnectionTest | None:
     )
     if not started:
         return None
-    return ConnectionTest.objects.select_related("pixel__advertiser__partner", "credential").get(pk=test_id)
+    return ConnectionTest.objects.select_related(
+        "advertiser__partner", "credential__secret", "credential__partner_credential"
+    ).get(pk=test_id)
 
 
 @transaction.atomic
@@ -145,22 +81,63 @@ def finish_connection_test(*, test: ConnectionTest, outcome: TestOutcome) -> boo
     A pass releases a held pixel. Refusals of the token or of access mark the credential; they hold no pixel,
     for deliveries find out by themselves. Whether it was kept: a test that was ended meanwhile stays as it is.
     """
-    now = timezone.now()
     passed = outcome.failure_class == ""
     kept = ConnectionTest.objects.filter(pk=test.pk, state=ConnectionTest.State.RUNNING).update(
         state=ConnectionTest.State.PASSED if passed else ConnectionTest.State.FAILED,
-        finished_at=now,
+        finished_at=timezone.now(),
         **dataclasses.asdict(outcome),
     )
     if not kept:
         return False
-    in_use = Credential.objects.filter(pk=test.credential_id).exclude(state=Credential.State.RETIRED)
-    if passed:
-        if in_use.update(state=Credential.State.WORKING, last_good_at=now, refused_at=None):
-            release_pixel(pixel_id=test.pixel_id)
-    elif outcome.failure_class in (FailureClass.CREDENTIAL, FailureClass.PERMISSION):
-        in_use.update(state=Credential.State.REFUSED, refused_at=now)
+    if test.credential_id is not None:
+        _mark_credential(test.credential_id, outcome, passed=passed)
     return True
+
+
+def _mark_credential(credential_id: int, outcome: TestOutcome, *, passed: bool) -> None:
+    """What the outcome says of the credential in use, and of its pixel; nothing of one that was retired."""
+    now = timezone.now()
+    credential = (
+        Credential.objects.select_for_update(of=("self",))
+        .filter(pk=credential_id)
+        .exclude(state=Credential.State.RETIRED)
+        .first()
+    )
+    if credential is None:
+        return
+    before = credential.state
+    numbers = {
+        "failure_class": outcome.failure_class,
+        "code": outcome.code,
+        "subcode": outcome.subcode,
+    }
+    if passed:
+        Credential.objects.filter(pk=credential.pk).update(
+            state=Credential.State.WORKING, last_good_at=now, refused_at=None, **numbers
+        )
+        release_pixel(pixel_id=credential.pixel_id)
+        kind = {
+            Credential.State.UNTESTED: CredentialEvent.Kind.PROVEN,
+            Credential.State.REFUSED: CredentialEvent.Kind.MENDED,
+        }.get(Credential.State(before))
+    elif outcome.failure_class in (FailureClass.CREDENTIAL, FailureClass.PERMISSION):
+        if before == Credential.State.REFUSED:
+            return
+        Credential.objects.filter(pk=credential.pk).update(
+            state=Credential.State.REFUSED, refused_at=now, **numbers
+        )
+        kind = CredentialEvent.Kind.REFUSED
+    else:
+        return
+    if kind is not None:
+        CredentialEvent.objects.create(
+            advertiser_id=credential.advertiser_id,
+            pixel_id=credential.pixel_id,
+            credential=credential,
+            kind=kind,
+            fbtrace_id=outcome.fbtrace_id,
+            **numbers,
+        )
 
 
 def run_connection_test(*, test_id: int, client: GraphClient) -> None:

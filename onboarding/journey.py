@@ -1,0 +1,126 @@
+"""How connecting a pixel goes: its states, what leads from one to another, and nothing else. Pure.
+
+docs/connect-a-pixel.md draws TRANSITIONS; a test holds the drawing to it. A move that is not in the table does
+not exist: whoever asks for it is told so, and nothing changes.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class State(StrEnum):
+    """Where a session is."""
+
+    CHOOSING = "choosing"  # a question or two in plain words
+    AT_META = "at_meta"  # Meta's log-in dialog is open, or was closed
+    EXCHANGING = "exchanging"  # a worker turns the code into a token, and reads what it reaches
+    PICKING = "picking"  # several businesses or pixels: a person picks
+    TAKING = "taking"  # a worker takes what the pixel needs: a system user's token, an assignment
+    ENTERING = "entering"  # a person pastes a token
+    WITH_COLLEAGUE = "with_colleague"  # a forwarded link waits for the token
+    SHARING = "sharing"  # a worker looks whether the pixel is shared by now
+    PROVING = "proving"  # the ladder of checks runs with the new token
+    STUCK = "stuck"  # it cannot go on by itself: a sentence, and the one next action
+    CONNECTED = "connected"
+    ABANDONED = "abandoned"
+
+
+class Move(StrEnum):
+    """What happened: by a person, by Meta's answer, or by the clock."""
+
+    LOG_IN = "log_in"  # the dialog is opened, for the first time or again
+    PASTE = "paste"  # the form for a token is opened
+    SHARE = "share"  # the advertiser is told how to share the pixel
+    RETURN = "return"  # Meta sent the browser back with a code
+    FIND_MANY = "find_many"
+    FIND_ONE = "find_one"
+    PICK = "pick"
+    TAKE = "take"  # the token is there, the system user is assigned
+    FORWARD = "forward"
+    RECALL = "recall"
+    SUBMIT = "submit"  # a token was pasted, here or by the colleague
+    PROVE = "prove"
+    WAIT = "wait"  # Meta is away or asks for patience, or nothing is shared yet: the same again, later
+    REFUSE = "refuse"  # it cannot go on by itself
+    LEAVE = "leave"  # another option is wanted; what was found stays
+    ABANDON = "abandon"
+
+
+ENDS = frozenset({State.CONNECTED, State.ABANDONED})
+# A worker has the next move.
+WORKING = frozenset({State.EXCHANGING, State.TAKING, State.SHARING, State.PROVING})
+
+_OPENINGS = {Move.LOG_IN: State.AT_META, Move.PASTE: State.ENTERING, Move.SHARE: State.SHARING}
+_ANYWHERE = {Move.LEAVE: State.CHOOSING, Move.ABANDON: State.ABANDONED}
+
+TRANSITIONS: dict[State, dict[Move, State]] = {
+    State.CHOOSING: {**_OPENINGS, Move.ABANDON: State.ABANDONED},
+    State.AT_META: {
+        Move.LOG_IN: State.AT_META,
+        Move.RETURN: State.EXCHANGING,
+        Move.REFUSE: State.STUCK,
+        **_ANYWHERE,
+    },
+    State.EXCHANGING: {
+        Move.FIND_MANY: State.PICKING,
+        Move.FIND_ONE: State.TAKING,
+        Move.WAIT: State.EXCHANGING,
+        Move.REFUSE: State.STUCK,
+        **_ANYWHERE,
+    },
+    State.PICKING: {
+        Move.PICK: State.TAKING,
+        Move.LOG_IN: State.AT_META,
+        Move.REFUSE: State.STUCK,
+        **_ANYWHERE,
+    },
+    State.TAKING: {
+        Move.TAKE: State.PROVING,
+        Move.FIND_MANY: State.PICKING,
+        Move.WAIT: State.TAKING,
+        Move.REFUSE: State.STUCK,
+        **_ANYWHERE,
+    },
+    State.ENTERING: {
+        Move.PASTE: State.ENTERING,
+        Move.SUBMIT: State.PROVING,
+        Move.FORWARD: State.WITH_COLLEAGUE,
+        Move.REFUSE: State.STUCK,
+        **_ANYWHERE,
+    },
+    State.WITH_COLLEAGUE: {
+        Move.SUBMIT: State.PROVING,
+        Move.RECALL: State.ENTERING,
+        Move.REFUSE: State.STUCK,
+        **_ANYWHERE,
+    },
+    State.SHARING: {
+        Move.FIND_MANY: State.PICKING,
+        Move.FIND_ONE: State.TAKING,
+        Move.WAIT: State.SHARING,
+        Move.REFUSE: State.STUCK,
+        **_ANYWHERE,
+    },
+    State.PROVING: {
+        Move.PROVE: State.CONNECTED,
+        Move.WAIT: State.PROVING,
+        Move.REFUSE: State.STUCK,
+        **_ANYWHERE,
+    },
+    State.STUCK: {**_OPENINGS, Move.PICK: State.TAKING, Move.SUBMIT: State.PROVING, **_ANYWHERE},
+    State.CONNECTED: {},
+    State.ABANDONED: {},
+}
+
+
+class NoSuchMove(Exception):
+    """The session is where this cannot happen: it was done already, or elsewhere."""
+
+
+def after(state: State, move: Move) -> State:
+    """Where the move leads. Raises NoSuchMove."""
+    try:
+        return TRANSITIONS[state][move]
+    except KeyError:
+        raise NoSuchMove(f"{move} does not lead on from {state}.") from None

@@ -1,0 +1,1 @@
+"""The auth options: one adapter each, and the one look-up of them."""

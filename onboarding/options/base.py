@@ -1,0 +1,139 @@
+"""What the auth options have in common: the verbs of an adapter, what it is given, and what it answers.
+
+An adapter speaks to Graph, and to nothing else: no rows, no retries, no transaction. What it finds out becomes a
+`Step`, which onboarding.services.sessions writes down. Nothing outside of an adapter's module knows its option.
+
+The facts of a session, all texts, lists of them, or lists of small objects; never a secret:
+
+    meta_id, pixel_name          the pixel that is wanted, as far as it is known
+    default_action_source        for the pixel to be made
+    said_expiry                  of a pasted token: `never`, `60_days`, `unknown`, or an ISO date
+    business_id, business_name   the client business that was chosen
+    businesses                   to pick from: [{"id", "name", "verification"}]
+    pixels                       to pick from: [{"id", "name", "owner", "business_id", "last_fired", "usable"}]
+    external_business_id         ours, of a Business Extension install; never used twice
+    system_user_id               at Meta, behind the candidate or assigned to the pixel
+    declined                     scopes that the person declined
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Protocol
+
+from onboarding.journey import Move
+from onboarding.models import Option
+from partnerhub.lib.graph import GraphClient
+from partnerhub.lib.graph.errors import GraphError
+from partnerhub.lib.vault import Secret
+
+
+@dataclass(frozen=True, slots=True)
+class PartnerSide:
+    """The partner, as an adapter needs it. What its set-up did not name yet is empty or None."""
+
+    partner_agent: str
+    app_id: str
+    business_id: str
+    login_config_id: str
+    assigning_system_user_id: str
+    sending_system_user_id: str
+    redirect_uri: str
+    app_secret: Secret | None = None
+    assigning_token: Secret | None = None
+    sending_token: Secret | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SessionView:
+    """A session as its adapter sees it. `grant`: the dialog's code, then the user's token."""
+
+    session_id: int
+    advertiser_name: str
+    facts: Mapping[str, Any]
+    partner: PartnerSide
+    grant: Secret | None = None
+    candidate: Secret | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What an adapter found out: the move, and what the session holds from then on.
+
+    `facts` are merged into the session's. A `grant` or `candidate` takes the place of the one before; with
+    `forget_grant` the one before is erased. `uses_sending_token` says that the partner's sending token is to open
+    the pixel. `problem` is a key of the error dictionary; `error` what Graph said. `wait_seconds` for Move.WAIT.
+    """
+
+    move: Move
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    grant: Secret | None = None
+    candidate: Secret | None = None
+    forget_grant: bool = False
+    uses_sending_token: bool = False
+    problem: str = ""
+    error: GraphError | None = None
+    wait_seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What Graph tells of a token without a pixel: `debug_token`'s fields. None where Graph does not tell."""
+
+    is_valid: bool | None = None
+    app_id: str = ""
+    type: str = ""
+    expires_at: datetime | None = None
+    never_expires: bool = False
+    data_access_expires_at: datetime | None = None
+    scopes: tuple[str, ...] = ()
+    error: GraphError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """What a credential in use holds for its adapter: to be looked at, refreshed, or revoked at Meta."""
+
+    meta_id: str
+    partner: PartnerSide
+    token: Secret
+    client_business_id: str = ""
+    system_user_id: str = ""
+    external_business_id: str = ""
+
+
+class Adapter(Protocol):
+    """One auth option. Each network call of it ends within onboarding.graph.DEADLINE_SECONDS."""
+
+    option: Option
+    # What opens a session of it.
+    opening: Move
+
+    def missing(self, partner: PartnerSide) -> list[str]:
+        """What the partner's set-up lacks before this option can be offered, in words; empty: nothing."""
+        ...
+
+    def dialog_url(self, view: SessionView, *, state: str, rerequest: bool) -> str:
+        """Where the browser is sent to log in. Raises NotImplementedError where there is no dialog."""
+        ...
+
+    def advance(self, view: SessionView, client: GraphClient) -> Step:
+        """The next step of a session that is EXCHANGING, TAKING or SHARING: `facts["state"]` says which.
+
+        Never raises GraphError: a failure is a Step, too (WAIT where it passes by itself, else REFUSE).
+        """
+        ...
+
+    def look(self, opening: Opening, client: GraphClient) -> Standing:
+        """What Graph tells of the token. Raises GraphError where Graph could not be asked."""
+        ...
+
+    def refresh(self, opening: Opening, client: GraphClient) -> tuple[Secret, int] | None:
+        """A new token and its life in seconds; None where Graph refreshes none of this option. Raises GraphError."""
+        ...
+
+    def revoke(self, opening: Opening, client: GraphClient) -> bool:
+        """Undo at Meta what can be undone; False where there is nothing. Raises GraphError."""
+        ...
