@@ -16,12 +16,16 @@ from csp.constants import NONE, SELF
 from partnerhub.lib.config import ConfigurationError, config
 from partnerhub.lib.db import django_database
 from partnerhub.lib.logs import configure_logging
+from partnerhub.lib.vault import VaultError
+from tenants.secrets import vault
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
 try:
     CONFIG = config()
-except ConfigurationError as error:
+    # Now and not at the first secret: a process without its master keys does not start.
+    vault()
+except (ConfigurationError, VaultError) as error:
     sys.exit(f"PartnerHub cannot start:\n{error}\nSee docs/configuration.md.")
 
 PROCESS = os.environ.get("PROCESS", "web")

@@ -86,7 +86,10 @@ class Config(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     secret_key: Annotated[SecretStr, AfterValidator(_secret_key)]
-    vault_keys: SecretStr
+    # Which of the three it is, the vault says: the collector, which seals and opens nothing, needs none.
+    vault_keys: SecretStr | None = None
+    vault_keys_command: str = ""
+    vault_key_service: str = ""
     database_url_app: PostgresUrl
     database_url_worker: PostgresUrl
     database_url_door: PostgresUrl
@@ -163,6 +166,9 @@ def read_config(environment: Mapping[str, str]) -> Config:
         variable = name.upper()
         if (value := environment.get(variable)) is not None:
             values[name] = value
+            if name == "vault_keys" and environment.get(f"{variable}_FILE"):
+                # In a rotation nobody would see which of the two was changed.
+                faults.append("VAULT_KEYS and VAULT_KEYS_FILE are both set: give one of them.")
         elif variable in SECRETS and (path := environment.get(f"{variable}_FILE")):
             try:
                 values[name] = Path(path).read_text().strip()

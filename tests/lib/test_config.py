@@ -14,7 +14,6 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 CANARY = "canary-3f9a1c"
 GOOD = {
     "SECRET_KEY": f"{CANARY}-of-forty-characters-and-a-few-more",
-    "VAULT_KEYS": "first:AAAA",
     "DATABASE_URL_APP": f"postgresql://app:{CANARY}@db.example/hub",
     "DATABASE_URL_WORKER": "postgresql://worker@db.example/hub",
     "DATABASE_URL_DOOR": "postgres://door@db.example/hub",
@@ -139,6 +138,7 @@ def test_a_secret_may_lie_in_a_file(name: str, tmp_path: Path) -> None:
         "BROKER_URL": "redis://host",
         "DATABASE_URL_OWNER": "postgresql://owner@db.example/hub",
         "EMAIL_URL": "smtp://mail.example",
+        "VAULT_KEYS": "first:AAAA",
     }
     (tmp_path / "secret").write_text(f"{values[name]}\n")
     environment = values | {f"{name}_FILE": str(tmp_path / "secret")}
@@ -154,6 +154,14 @@ def test_the_variable_itself_wins_over_the_file() -> None:
     config = read_config(GOOD | {"SECRET_KEY_FILE": "/nowhere"})
 
     assert config.secret_key.get_secret_value() == GOOD["SECRET_KEY"]
+
+
+def test_master_keys_in_two_places_are_refused_for_nobody_would_see_which_were_read(tmp_path: Path) -> None:
+    (tmp_path / "keys").write_text(f"k1:{CANARY}")
+
+    assert sentences(VAULT_KEYS=f"k2:{CANARY}", VAULT_KEYS_FILE=str(tmp_path / "keys")) == [
+        "VAULT_KEYS and VAULT_KEYS_FILE are both set: give one of them."
+    ]
 
 
 def test_what_is_no_secret_is_not_read_from_a_file(tmp_path: Path) -> None:

@@ -6,7 +6,17 @@ as another version does not open. Nothing here stores anything, and no error or 
 """
 
 from partnerhub.lib.vault.envelope import Vault
-from partnerhub.lib.vault.keys import KeyService, MasterKeys, VaultError
+from partnerhub.lib.vault.keys import KeyService, KeyServiceAwayError, MasterKeys, VaultError, new_key_line
 from partnerhub.lib.vault.secret import Secret
+from partnerhub.lib.vault.source import key_service
 
-__all__ = ["KeyService", "MasterKeys", "Secret", "Vault", "VaultError"]
+__all__ = [
+    "KeyService",
+    "KeyServiceAwayError",
+    "MasterKeys",
+    "Secret",
+    "Vault",
+    "VaultError",
+    "key_service",
+    "new_key_line",
+]

@@ -16,15 +16,28 @@ Associated data of both layers: version, key name and identity, so each of them 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from partnerhub.lib.vault.keys import KEY_BYTES, NONCE_BYTES, KeyService, VaultError
+from partnerhub.lib.vault.keys import (
+    KEY_BYTES,
+    NONCE_BYTES,
+    KeyService,
+    KeyServiceAwayError,
+    VaultError,
+    is_key_name,
+)
 from partnerhub.lib.vault.secret import Secret
 
 VERSION = 1
+# What its two bytes of length can say.
+WRAPPED_BYTES = 65_535
+Answer = TypeVar("Answer")
+_PROBE = "the start-up probe"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,40 +54,65 @@ class Vault:
     def __init__(self, keys: KeyService) -> None:
         self._keys = keys
 
+    @property
+    def primary(self) -> str:
+        """The name of the key that seals. Raises VaultError where the key service has none of use."""
+        name = _ask(lambda: self._keys.primary)
+        if not isinstance(name, str) or not is_key_name(name):
+            raise VaultError("The key service's primary key has no name that a master key may have.")
+        return name
+
+    @property
+    def head(self) -> bytes:
+        """How each secret begins that is sealed under the primary key."""
+        return _head(VERSION, self.primary)
+
+    def probe(self) -> None:
+        """Seal and open something, as a process does at its start. Raises VaultError where that fails."""
+        self.open(self.seal(Secret(_PROBE), identity=_PROBE), identity=_PROBE)
+
     def seal(self, secret: Secret, *, identity: str) -> bytes:
         """The sealed secret, bound to `identity` (the row it will stand in). Each call gives other bytes.
 
-        Raises ValueError where the identity is empty: it would bind to no row.
+        Raises ValueError where the identity is empty: it would bind to no row. Raises VaultError, naming the
+        identity, where the key service does not do its part.
         """
         if not identity:
             raise ValueError("A sealed secret needs the identity of its row.")
-        name = self._keys.primary
-        context = _context(VERSION, name, identity)
-        data_key = os.urandom(KEY_BYTES)
-        wrapped = self._keys.wrap(data_key, name=name, context=context)
+        try:
+            name = self.primary
+            context = _context(VERSION, name, identity)
+            data_key = os.urandom(KEY_BYTES)
+            wrapped = _ask(lambda: bytes(self._keys.wrap(data_key, name=name, context=context)))
+            if not 0 < len(wrapped) <= WRAPPED_BYTES:
+                raise VaultError(f"The key service wrapped a key in {len(wrapped)} bytes.")
+        except KeyServiceAwayError as error:
+            raise KeyServiceAwayError(f"The secret of {identity} cannot be sealed now. {error}") from None
+        except VaultError as error:
+            raise VaultError(f"The secret of {identity} cannot be sealed. {error}") from None
         nonce = os.urandom(NONCE_BYTES)
         sealed = AESGCM(data_key).encrypt(nonce, secret.reveal().encode(), context)
-        return b"".join(
-            (
-                bytes((VERSION, len(name))),
-                name.encode("ascii"),
-                len(wrapped).to_bytes(2, "big"),
-                wrapped,
-                nonce,
-                sealed,
-            )
-        )
+        return b"".join((_head(VERSION, name), len(wrapped).to_bytes(2, "big"), wrapped, nonce, sealed))
 
     def open(self, sealed: bytes, *, identity: str) -> Secret:
-        """The secret. Raises VaultError, naming the identity and the key, for all but what `seal` made for it."""
+        """The secret. Raises VaultError, naming the identity and the key, for all but what `seal` made for it.
+
+        Raises KeyServiceAwayError, which is one, where nothing can be said of it now.
+        """
         key = "no master key that can be told"
         try:
             envelope = _parse(sealed)
             key = f"the master key {envelope.name}"
             context = _context(VERSION, envelope.name, identity)
-            data_key = self._keys.unwrap(envelope.wrapped, name=envelope.name, context=context)
+            data_key = _ask(
+                lambda: bytes(self._keys.unwrap(envelope.wrapped, name=envelope.name, context=context))
+            )
             text = AESGCM(data_key).decrypt(envelope.nonce, envelope.sealed, context)
             return Secret(text.decode())
+        except KeyServiceAwayError as error:
+            raise KeyServiceAwayError(
+                f"The secret of {identity}, under {key}, cannot be opened now. {error}"
+            ) from None
         except VaultError as error:
             reason = str(error)
         except (InvalidTag, ValueError):
@@ -86,9 +124,23 @@ class Vault:
         return _parse(sealed).name
 
 
+def _ask(call: Callable[[], Answer]) -> Answer:
+    """What the key service answers. What else than VaultError it raises may hold anything: only its kind is told."""
+    try:
+        return call()
+    except VaultError:
+        raise
+    except Exception as error:  # noqa: BLE001  (whatever it is built on may raise anything)
+        raise KeyServiceAwayError(f"The key service failed with {type(error).__name__}.") from None
+
+
+def _head(version: int, name: str) -> bytes:
+    return bytes((version, len(name))) + name.encode("ascii")
+
+
 def _context(version: int, name: str, identity: str) -> bytes:
     # The name's length stands before it: no name and identity can be read as another pair.
-    return bytes((version, len(name))) + name.encode() + identity.encode()
+    return _head(version, name) + identity.encode()
 
 
 def _parse(sealed: bytes) -> _Envelope:
