@@ -335,21 +335,18 @@ class Failure:
     """A rejection with the words for it."""
 
     rejection: Rejection
-
-    @property
-    def explanation(self) -> Explanation:
-        """What happened, who must act, what to do."""
-        return explain_rejection(self.rejection)
+    explanation: Explanation
 
 
-def explain_rejection(rejection: Rejection) -> Explanation:
+def explain_rejection(rejection: Rejection, *, language: str) -> Explanation:
     """The words for why one event will not be accepted."""
-    return explain(rejection.reason, rejection.code, rejection.subcode)
+    return explain(rejection.reason, rejection.code, rejection.subcode, language=language)
 
 
-def recent_failures(pixel: Pixel, *, count: int = 5) -> list[Failure]:
+def recent_failures(pixel: Pixel, *, language: str, count: int = 5) -> list[Failure]:
     """The newest rejections of the pixel, in words."""
-    return [Failure(rejection) for rejection in Rejection.objects.filter(pixel=pixel).order_by("-pk")[:count]]
+    newest = Rejection.objects.filter(pixel=pixel).order_by("-pk")[:count]
+    return [Failure(rejection, explain_rejection(rejection, language=language)) for rejection in newest]
 
 
 @dataclass(frozen=True, slots=True)

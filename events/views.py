@@ -15,6 +15,7 @@ from events.forms import IngestTokenForm
 from onboarding.access import get_pixel_for
 from onboarding.forms import ConnectionTestForm
 from onboarding.models import Pixel
+from partnerhub.lib.web import language_of
 from tenants.access import advertiser_roles, get_advertiser_for, get_partner_for, partner_roles
 from tenants.roles import Act, may_any
 from tenants.scoped import scoped, show, signed_in
@@ -88,7 +89,9 @@ def detail(request: HttpRequest, pixel_id: int, log_offset: int) -> HttpResponse
         "pixel": found,
         "advertiser": found.advertiser,
         "event": event,
-        "explanation": selectors.explain_rejection(rejection) if rejection else None,
+        "explanation": selectors.explain_rejection(rejection, language=language_of(request))
+        if rejection
+        else None,
     }
     return show(request, found.advertiser, "events/detail.html", context)
 
@@ -148,7 +151,7 @@ def _pixel_context(
         "advertiser": found.advertiser,
         "overview": overview,
         "page": selectors.event_page(found, size=10),
-        "rejections": selectors.recent_failures(found),
+        "rejections": selectors.recent_failures(found, language=language_of(request)),
         "tokens": selectors.ingest_tokens(found),
         "token_form": token_form or IngestTokenForm(),
         "test_form": ConnectionTestForm(),

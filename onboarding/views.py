@@ -13,7 +13,8 @@ from onboarding import services
 from onboarding.access import get_connection_test_for, get_pixel_for
 from onboarding.forms import ConnectionTestForm, PixelForm, TokenForm
 from onboarding.models import ConnectionTest, Pixel
-from partnerhub.lib.graph.remedies import explain
+from partnerhub.lib.graph.remedies import Explanation, explain
+from partnerhub.lib.web import language_of
 from tenants.access import get_advertiser_for
 from tenants.roles import Act
 from tenants.scoped import scoped, show, signed_in
@@ -76,7 +77,7 @@ def test(request: HttpRequest, test_id: int) -> HttpResponse:
     """A connection test: its progress, then its outcome. htmx asks again for the part that changes."""
     found = get_connection_test_for(signed_in(request), test_id)
     template = "onboarding/_test.html" if request.htmx else "onboarding/test.html"  # type: ignore[attr-defined]  # django-htmx
-    return show(request, found.advertiser, template, _test_context(found))
+    return show(request, found.advertiser, template, _test_context(request, found))
 
 
 test.__test__ = False  # type: ignore[attr-defined]  # pytest would take it for a test of its own
@@ -96,16 +97,27 @@ def _start_test(request: HttpRequest, pixel: Pixel, test_event_code: str = "") -
     return redirect("onboarding:test", started.pk)
 
 
-def _test_context(found: ConnectionTest) -> dict[str, object]:
+def _test_context(request: HttpRequest, found: ConnectionTest) -> dict[str, object]:
     failed = found.state == ConnectionTest.State.FAILED
     return {
         "test": found,
         "pixel": found.pixel,
         "advertiser": found.advertiser,
-        "explanation": explain(found.failure_class, found.code, found.subcode) if failed else None,
+        "explanation": _explanation(request, found) if failed else None,
         "request_text": _pretty(found.request),
         "answer_text": _pretty(found.answer) if found.answer else "No answer of Meta's came back.",
     }
+
+
+def _explanation(request: HttpRequest, failed: ConnectionTest) -> Explanation:
+    opened_by = failed.credential or failed.session
+    return explain(
+        failed.failure_class,
+        failed.code,
+        failed.subcode,
+        language=language_of(request),
+        option=opened_by.option if opened_by else "",
+    )
 
 
 def _pretty(value: object) -> str:

@@ -1,4 +1,4 @@
-"""What every request to the web site carries: an id that its log lines share."""
+"""What every request to the web site carries: an id that its log lines share, and its reader's language."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ from collections.abc import Callable
 
 import structlog
 from django.http import HttpRequest, HttpResponse
+from django.utils.translation.trans_real import parse_accept_lang_header
+
+from partnerhub.lib.graph.dictionary import DEFAULT_LANGUAGE, LANGUAGES
 
 
 class RequestIdMiddleware:
@@ -22,3 +25,10 @@ class RequestIdMiddleware:
         response = self.get_response(request)
         response["X-Request-Id"] = request_id
         return response
+
+
+def language_of(request: HttpRequest) -> str:
+    """The language of ours that the reader's browser likes best; English where it likes none."""
+    wanted = parse_accept_lang_header(request.headers.get("Accept-Language", ""))
+    ours = (tag.partition("-")[0] for tag, quality in wanted if quality > 0)
+    return next((language for language in ours if language in LANGUAGES), DEFAULT_LANGUAGE)

@@ -174,7 +174,7 @@ def test_a_failure_is_in_words(connected: ConnectedPixel) -> None:
     append_count(connected.pixel, 1)
     reject(connected.pixel, 0)
 
-    [failure] = selectors.recent_failures(connected.pixel)
+    [failure] = selectors.recent_failures(connected.pixel, language="en")
 
     assert failure.explanation.title == "The event does not say enough about the person"
 
