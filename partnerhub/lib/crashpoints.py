@@ -29,6 +29,9 @@ NAMES: Final = frozenset(
         "before_settle",
         "after_settle",
         "mid_split",
+        # The operator's rotation of master keys.
+        "mid_rotate",
+        "after_rotate",
     }
 )
 

@@ -6,7 +6,14 @@ as another version does not open. Nothing here stores anything, and no error or 
 """
 
 from partnerhub.lib.vault.envelope import Vault
-from partnerhub.lib.vault.keys import KeyService, KeyServiceAwayError, MasterKeys, VaultError, new_key_line
+from partnerhub.lib.vault.keys import (
+    KeyService,
+    KeyServiceAwayError,
+    MasterKeys,
+    VaultError,
+    is_key_name,
+    new_key_line,
+)
 from partnerhub.lib.vault.secret import Secret
 from partnerhub.lib.vault.source import key_service
 
@@ -17,6 +24,7 @@ __all__ = [
     "Secret",
     "Vault",
     "VaultError",
+    "is_key_name",
     "key_service",
     "new_key_line",
 ]
