@@ -24,7 +24,9 @@ class PixelRead:
     name: str = ""
 
 
-def read_pixel(client: GraphClient, meta_id: str, *, token: Secret) -> PixelRead:
+def read_pixel(
+    client: GraphClient, meta_id: str, *, token: Secret, app_secret: Secret | None = None
+) -> PixelRead:
     """The pixel's name, as far as the token may read it.
 
     A token for the Conversions API alone may lack every right to read ("Get Started", read 2026-11-24): that
@@ -32,7 +34,11 @@ def read_pixel(client: GraphClient, meta_id: str, *, token: Secret) -> PixelRead
     """
     try:
         answer = client.get(
-            meta_id, token=token, params={"fields": "id,name"}, deadline_seconds=DEADLINE_SECONDS
+            meta_id,
+            token=token,
+            params={"fields": "id,name"},
+            app_secret=app_secret,
+            deadline_seconds=DEADLINE_SECONDS,
         )
     except (PermissionRefused, BatchRefused):
         return PixelRead("unknown")
@@ -61,6 +67,7 @@ def send_test_event(
     fragment: bytes,
     partner_agent: str,
     test_event_code: str,
+    app_secret: Secret | None = None,
 ) -> GraphAnswer:
     """Graph's answer to the one event. Raises GraphError."""
     return client.send_events(
@@ -69,5 +76,6 @@ def send_test_event(
         fragments=[fragment],
         partner_agent=partner_agent,
         test_event_code=test_event_code or None,
+        app_secret=app_secret,
         deadline_seconds=DEADLINE_SECONDS,
     )

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from datetime import timedelta
+from typing import Any
 
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from onboarding.models import ConnectionTest, Credential, CredentialEvent, Pixel
+from onboarding.ladder import Step, Subject, TestOutcome, climb
+from onboarding.models import ConnectionTest, Credential, CredentialEvent, OnboardingSession, Option, Pixel
+from onboarding.options.base import Opening
+from onboarding.services.openings import opening_of_credential, opening_of_session
 from onboarding.services.pixels import release_pixel
-from onboarding.trial import TestOutcome, try_credential
 from partnerhub.lib.after_commit import hint_after_commit
 from partnerhub.lib.db import tenant_scope
 from partnerhub.lib.graph import GraphClient
 from partnerhub.lib.graph.errors import FailureClass
+from partnerhub.lib.vault import VaultError
 from tenants.models import Person
 
 RUN_TEST = "onboarding.run_connection_test"
@@ -55,8 +60,8 @@ def request_connection_test(
     return test
 
 
-# Longer than both calls of a test may take (onboarding.graph), so that only a dead worker's test is ended.
-TEST_LOST_AFTER = timedelta(seconds=60)
+# Longer than the ladder's four calls may take (onboarding.graph), so that only a dead worker's test is ended.
+TEST_LOST_AFTER = timedelta(seconds=75)
 # A hint that was lost: said again at this age.
 TEST_HINT_AGAIN_AFTER = timedelta(seconds=10)
 
@@ -69,9 +74,8 @@ def start_connection_test(*, test_id: int) -> ConnectionTest | None:
     )
     if not started:
         return None
-    return ConnectionTest.objects.select_related(
-        "advertiser__partner", "credential__secret", "credential__partner_credential"
-    ).get(pk=test_id)
+    started_test: ConnectionTest = _with_all(ConnectionTest.objects).get(pk=test_id)
+    return started_test
 
 
 @transaction.atomic
@@ -141,9 +145,9 @@ def _mark_credential(credential_id: int, outcome: TestOutcome, *, passed: bool) 
 
 
 def run_connection_test(*, test_id: int, client: GraphClient) -> None:
-    """Send the test event of a waiting test and keep what came back. Safe to call twice.
+    """Climb the ladder of a waiting test and keep what came back. Safe to call twice.
 
-    The network is spoken to between two short transactions, in the scope of the test's own advertiser.
+    The network is spoken to between short transactions, in the scope of the test's own advertiser.
     """
     advertiser_id = ConnectionTest.objects.filter(pk=test_id).values_list("advertiser_id", flat=True).first()
     if advertiser_id is None:
@@ -152,9 +156,95 @@ def run_connection_test(*, test_id: int, client: GraphClient) -> None:
         test = start_connection_test(test_id=test_id)
         if test is None:
             return
-    outcome = try_credential(test, client)
-    with tenant_scope(advertiser_id=advertiser_id):
-        finish_connection_test(test=test, outcome=outcome)
+        subject = _subject(test)
+    _climb(test, subject, client)
+
+
+def prove_session(*, session_id: int, client: GraphClient) -> TestOutcome:
+    """Climb the ladder with what the session is about to connect its pixel with. What came of it.
+
+    The test stands in the history whatever becomes of the session. Another that runs meanwhile is ended.
+    """
+    found = OnboardingSession.objects.filter(pk=session_id).values_list("advertiser_id", flat=True).first()
+    if found is None:
+        raise OnboardingSession.DoesNotExist
+    with tenant_scope(advertiser_id=found):
+        session = OnboardingSession.objects.select_related("pixel").get(pk=session_id)
+        ConnectionTest.objects.filter(
+            session=session, state__in=[ConnectionTest.State.WAITING, ConnectionTest.State.RUNNING]
+        ).update(
+            state=ConnectionTest.State.FAILED,
+            finished_at=timezone.now(),
+            failure_class=FailureClass.IN_DOUBT,
+        )
+        test = ConnectionTest.objects.create(
+            advertiser_id=found,
+            session=session,
+            meta_id=str(session.facts.get("meta_id", "")),
+            trigger=ConnectionTest.Trigger.SESSION,
+            requested_by_id=session.created_by_id,
+            state=ConnectionTest.State.RUNNING,
+            started_at=timezone.now(),
+        )
+        test = _with_all(ConnectionTest.objects).get(pk=test.pk)
+        subject = _subject(test)
+    return _climb(test, subject, client)
+
+
+def _with_all(tests: Any) -> Any:
+    return tests.select_related(
+        "advertiser__partner",
+        "credential__pixel",
+        "credential__secret",
+        "session__advertiser",
+        "session__candidate",
+    )
+
+
+def _subject(test: ConnectionTest) -> Subject:
+    """What the ladder tests, secrets opened here and now: only this transaction may read them."""
+    partner = test.advertiser.partner
+    opened: Opening | VaultError
+    of: Credential | OnboardingSession
+    try:
+        if test.credential is not None:
+            of = test.credential
+            opened = opening_of_credential(test.credential, partner)
+        else:
+            assert test.session is not None  # a constraint of the table
+            of = test.session
+            opened = opening_of_session(test.session, partner)
+    except VaultError as error:
+        opened = error
+    return Subject(
+        test_id=test.pk,
+        option=Option(of.option),
+        meta_id=test.meta_id,
+        partner_agent=partner.partner_agent,
+        open=functools.partial(_opened, opened),
+        test_event_code=test.test_event_code,
+    )
+
+
+def _opened(opening: Opening | VaultError) -> Opening:
+    if isinstance(opening, VaultError):
+        raise opening
+    return opening
+
+
+def _climb(test: ConnectionTest, subject: Subject, client: GraphClient) -> TestOutcome:
+    rungs: list[dict[str, Any]] = []
+
+    def keep(step: Step) -> None:
+        # Seen as it happens: whoever watches the page sees how far it is.
+        rungs.append(step.as_json())
+        with tenant_scope(advertiser_id=test.advertiser_id):
+            ConnectionTest.objects.filter(pk=test.pk, state=ConnectionTest.State.RUNNING).update(rungs=rungs)
+
+    climbed = climb(subject, client, keep)
+    with tenant_scope(advertiser_id=test.advertiser_id):
+        finish_connection_test(test=test, outcome=climbed.outcome)
+    return climbed.outcome
 
 
 def sweep_connection_tests() -> None:

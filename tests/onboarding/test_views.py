@@ -8,8 +8,8 @@ import pytest
 from django.core.cache import cache
 
 from onboarding import services
-from onboarding.models import ConnectionTest, Credential, Pixel
-from onboarding.trial import TestOutcome
+from onboarding.ladder import TestOutcome
+from onboarding.models import ConnectionTest, Credential, Option, Pixel
 from tenants.models import Person
 from tenants.roles import AdvertiserRole
 from tests.support.factories import join_advertiser, make_advertiser, make_credential, make_person, make_pixel
@@ -174,6 +174,29 @@ def test_a_failure_says_what_happened_and_what_to_do(site: Site, pixel: Pixel) -
     assert "The access token has expired" in words
     assert "What you can do" in words
     assert "Paste a new token" in words
+
+
+def test_a_failure_is_said_in_the_browsers_language(site: Site, pixel: Pixel) -> None:
+    test = finished_test(pixel, TestOutcome(failure_class="credential", code=190, subcode=463))
+
+    page = site.sign_in(make_admin(pixel)).get(f"/tests/{test.pk}/", **{"Accept-Language": "it-IT,en;q=0.5"})
+
+    words = text_of(page)
+    assert "Il token d'accesso è scaduto" in words
+    assert "Che cosa puoi fare" in words
+    assert "Incolla un nuovo token" in words
+    assert page.content.decode().count('lang="it"') == 3
+
+
+def test_a_failure_is_mended_by_the_option_of_the_credential(site: Site, pixel: Pixel) -> None:
+    test = finished_test(pixel, TestOutcome(failure_class="credential", code=190, subcode=463))
+    assert test.credential is not None
+    Credential.objects.filter(pk=test.credential.pk).update(option=Option.LOGIN_FOR_BUSINESS)
+
+    words = text_of(site.sign_in(make_admin(pixel)).get(f"/tests/{test.pk}/"))
+
+    assert "Meta has ended our access" in words
+    assert "Paste a new token" not in words
 
 
 def test_the_token_is_on_no_page_and_in_no_log(

@@ -7,9 +7,11 @@ import json
 
 import pytest
 
-from onboarding import services
+from onboarding import ladder, services
+from onboarding.graph import send_test_event
+from onboarding.ladder import Climb, Rung, Step, TestOutcome, climb
 from onboarding.models import ConnectionTest, Pixel, SealedToken
-from onboarding.trial import TestOutcome, try_credential
+from onboarding.services import proofs
 from partnerhub.lib.graph import GraphClient
 from tests.support.factories import make_credential, make_pixel
 from tests.support.sandbox import SandboxClient
@@ -31,10 +33,21 @@ def pixel(meta: SandboxClient) -> Pixel:
 
 def tried(pixel: Pixel, graph: GraphClient, code: str = "") -> TestOutcome:
     """What comes of a test of the pixel."""
+    return climbed(pixel, graph, code)[0].outcome
+
+
+def climbed(pixel: Pixel, graph: GraphClient, code: str = "") -> tuple[Climb, list[Step]]:
+    """The ladder of a test of the pixel, and each of its steps."""
     waiting = services.request_connection_test(pixel=pixel, requested_by=None, test_event_code=code)
     test = services.start_connection_test(test_id=waiting.pk)
     assert test is not None
-    return try_credential(test, graph)
+    steps: list[Step] = []
+    return climb(proofs._subject(test), graph, steps.append), steps
+
+
+def rungs(steps: list[Step]) -> list[tuple[str, str]]:
+    """Each step's rung and result."""
+    return [(str(step.rung), str(step.result)) for step in steps]
 
 
 def test_the_test_event_is_no_conversion_and_nobodys(
@@ -120,3 +133,42 @@ def test_no_outcome_holds_the_token(
     outcome = tried(pixel, graph)
 
     assert CANARY not in json.dumps(dataclasses.asdict(outcome))
+
+
+def test_each_rung_is_reported_as_it_is_done(pixel: Pixel, graph: GraphClient) -> None:
+    _, steps = climbed(pixel, graph)
+
+    assert [step.rung for step in steps] == list(Rung)
+    assert rungs(steps)[0] == ("opens", "passed")
+    assert rungs(steps)[-1] == ("counted", "passed")
+    assert all(step.ms >= 0 for step in steps)
+
+
+def test_the_ladder_ends_at_the_rung_that_gives_way(
+    pixel: Pixel, meta: SandboxClient, graph: GraphClient
+) -> None:
+    meta.set_token_state(CANARY, "expired")
+
+    _, steps = climbed(pixel, graph)
+
+    assert rungs(steps)[-1][1] == "failed"
+    assert Rung.COUNTED not in [step.rung for step in steps]
+
+
+def test_a_running_tests_rungs_are_kept_one_by_one(
+    pixel: Pixel, graph: GraphClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[int] = []
+    send = send_test_event
+
+    def look_first(*args: object, **kwargs: object) -> object:
+        seen.append(len(ConnectionTest.objects.get().rungs))
+        return send(*args, **kwargs)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(ladder, "send_test_event", look_first)
+    waiting = services.request_connection_test(pixel=pixel, requested_by=None)
+
+    services.run_connection_test(test_id=waiting.pk, client=graph)
+
+    assert seen == [4]
+    assert [rung["outcome"] for rung in ConnectionTest.objects.get().rungs][-1] == "passed"
