@@ -7,7 +7,7 @@ rung proves the connection, so what Meta will not tell on the way up stops nobod
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
@@ -257,3 +257,43 @@ def _request(subject: Subject, client: GraphClient, event: dict[str, Any], last_
         "headers": {"Authorization": f"Bearer …{last_four}"},
         "body": body,
     }
+
+
+@dataclass(frozen=True, slots=True)
+class DrawnRung:
+    """A rung as a page shows it. `mark` is a step's state: done, current, failed, todo."""
+
+    title: str
+    mark: str
+    note: str
+    ms: int | None
+
+
+_TITLES: Final = {
+    Rung.OPENS: "The stored secret opens",
+    Rung.ALIVE: "The token is alive",
+    Rung.PERMITTED: "App and permissions",
+    Rung.REACHABLE: "The pixel is reachable",
+    Rung.COUNTED: "Meta counts a test event",
+}
+_UNTOLD: Final = {
+    Rung.ALIVE: "Meta does not tell of a token of another app; the test event decides.",
+    Rung.PERMITTED: "Meta does not tell; the test event decides.",
+    Rung.REACHABLE: "The token may not read the pixel; that is usual, and the test event decides.",
+}
+
+
+def drawn(rungs: Sequence[Mapping[str, Any]], *, is_running: bool) -> list[DrawnRung]:
+    """All five rungs: those done, the one being tried, and those that were not reached."""
+    done = {rung["rung"]: rung for rung in rungs}
+    lines: list[DrawnRung] = []
+    for rung in Rung:
+        found = done.get(str(rung))
+        if found is None:
+            is_next = is_running and len(lines) == len(done)
+            lines.append(DrawnRung(_TITLES[rung], "current" if is_next else "todo", "", None))
+            continue
+        mark = "failed" if found["outcome"] == Result.FAILED else "done"
+        note = _UNTOLD.get(rung, "") if found["outcome"] == Result.UNTOLD else found["detail"]
+        lines.append(DrawnRung(_TITLES[rung], mark, note, found["ms"]))
+    return lines

@@ -12,6 +12,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from onboarding import services
 from onboarding.access import get_connection_test_for, get_pixel_for
 from onboarding.forms import ConnectionTestForm, PixelForm, TokenForm
+from onboarding.ladder import drawn
 from onboarding.models import ConnectionTest, Pixel
 from partnerhub.lib.graph.remedies import Explanation, explain
 from partnerhub.lib.web import language_of
@@ -104,6 +105,7 @@ def _test_context(request: HttpRequest, found: ConnectionTest) -> dict[str, obje
         "pixel": found.pixel,
         "advertiser": found.advertiser,
         "explanation": _explanation(request, found) if failed else None,
+        "ladder": drawn(found.rungs, is_running=not found.is_finished),
         "request_text": _pretty(found.request),
         "answer_text": _pretty(found.answer) if found.answer else "No answer of Meta's came back.",
     }

@@ -172,3 +172,20 @@ def test_a_running_tests_rungs_are_kept_one_by_one(
 
     assert seen == [4]
     assert [rung["outcome"] for rung in ConnectionTest.objects.get().rungs][-1] == "passed"
+
+
+def test_the_drawing_shows_what_was_not_reached(pixel: Pixel, graph: GraphClient) -> None:
+    _, steps = climbed(pixel, graph)
+    kept = [step.as_json() for step in steps]
+
+    assert [rung.mark for rung in ladder.drawn(kept, is_running=False)] == ["done"] * 5
+    assert [rung.mark for rung in ladder.drawn(kept[:2], is_running=True)] == [
+        "done",
+        "done",
+        "current",
+        "todo",
+        "todo",
+    ]
+    assert [rung.mark for rung in ladder.drawn(kept[:2], is_running=False)][2:] == ["todo"] * 3
+    kept[2]["outcome"] = "failed"
+    assert [rung.mark for rung in ladder.drawn(kept[:3], is_running=False)][2] == "failed"
