@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import html
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -37,6 +40,11 @@ class SandboxMail:
     html: str
 
 
+def token_key(token: str) -> str:
+    """By which a fault picks a token: `add_knob(…, token_key=token_key(token))`."""
+    return hashlib.sha256(token.encode()).hexdigest()[:16]
+
+
 class SandboxError(RuntimeError):
     """An admin route refused; the text says why."""
 
@@ -50,7 +58,7 @@ class SandboxClient:
         self._session.trust_env = False
 
     def put_app(self, app_id: str, *, secret: str, require_proof: bool = False, name: str = "App") -> None:
-        """Make or change an app."""
+        """Make an app, or change its secret, proof and name."""
         self._call("PUT", f"apps/{app_id}", {"secret": secret, "require_proof": require_proof, "name": name})
 
     def put_pixel(
@@ -99,10 +107,177 @@ class SandboxClient:
         """Change which pixels the token may reach."""
         self._call("PUT", "tokens", {"token": token, "pixels": list(pixels)})
 
+    # The world: fields by the names of docs/sandbox.md; what is left out of a known node stays.
+
+    def set_world(self, document: Mapping[str, Any]) -> None:
+        """Take in a setup document, or nothing of it."""
+        self._call("PUT", "world", document)
+
+    def world(self) -> dict[str, Any]:
+        """The whole world in the document's form, without secrets; tokens by their key."""
+        return self._call("GET", "world")
+
+    def set_settings(self, **fields: Any) -> None:
+        """page_size, code_life_s, clock_shift_s, webhook_retry_s, assigned_users_refuses_business."""
+        self.set_world({"settings": fields})
+
+    def move_clock(self, seconds: int) -> None:
+        """How far Meta's clock of access is ahead: tokens, codes and proofs, not the age of events."""
+        self.set_settings(clock_shift_s=seconds)
+
+    def set_app(self, app_id: str, **fields: Any) -> None:
+        """Make or change an app."""
+        self._call("PUT", f"apps/{app_id}", fields)
+
+    def set_business(self, business_id: str, **fields: Any) -> None:
+        """Make or change a business."""
+        self._call("PUT", f"businesses/{business_id}", fields)
+
+    def set_person(self, person_id: str, **fields: Any) -> None:
+        """Make or change a person."""
+        self._call("PUT", f"people/{person_id}", fields)
+
+    def set_system_user(self, system_user_id: str, **fields: Any) -> None:
+        """Make or change a system user."""
+        self._call("PUT", f"system_users/{system_user_id}", fields)
+
+    def set_pixel(self, pixel_id: str, **fields: Any) -> None:
+        """Make or change a pixel."""
+        self._call("PUT", f"pixels/{pixel_id}", fields)
+
+    def set_install(self, external_business_id: str, **fields: Any) -> None:
+        """Make or change a Business Extension install."""
+        self._call("PUT", f"installs/{external_business_id}", fields)
+
+    # Sharing.
+
+    def share_pixel(
+        self,
+        pixel_id: str,
+        business_id: str,
+        tasks: Iterable[str] = ("ANALYZE", "UPLOAD"),
+        *,
+        pending: bool = False,
+    ) -> None:
+        """Share a pixel with a business, as its owner would; `pending` until it accepts."""
+        body = {"business_id": business_id, "tasks": list(tasks), "pending": pending}
+        self._call("POST", f"pixels/{pixel_id}/sharings", body)
+
+    def accept_sharing(self, pixel_id: str, business_id: str) -> None:
+        """Accept a pending sharing."""
+        self._call("POST", f"pixels/{pixel_id}/sharings/{business_id}")
+
+    def withdraw_sharing(self, pixel_id: str, business_id: str) -> None:
+        """End a sharing."""
+        self._call("DELETE", f"pixels/{pixel_id}/sharings/{business_id}")
+
+    # Tokens.
+
+    def generate_token(self, pixel_id: str, *, app_id: str | None = None, expires_in_s: int = 0) -> str:
+        """Events Manager's "Generate access token": a token of another app, for this pixel, to paste."""
+        body = {"expires_in_s": expires_in_s} | ({"app_id": app_id} if app_id else {})
+        return str(self._call("POST", f"pixels/{pixel_id}/tokens", body)["access_token"])
+
+    def tokens(self, **match: str) -> list[dict[str, Any]]:
+        """The tokens, oldest first, masked; narrowed by key, app_id, type, user_id, business_id, state."""
+        return list(self._send("GET", "tokens", params=match).json()["tokens"])
+
+    def revoke_token(self, token: str) -> None:
+        """Kill a token at once."""
+        self.set_token_state(token, "revoked")
+
+    def expire_token(self, token: str, in_seconds: int = 0) -> None:
+        """Let a token end in so many seconds from now."""
+        self._call("PUT", "tokens", {"token": token, "expires_in_s": in_seconds})
+
+    def change_tokens(self, match: Mapping[str, str], **changes: Any) -> int:
+        """Change the tokens that `match` describes, whose text only the product knows; how many there are.
+
+        Changes: state, expires_at, expires_in_s, data_access_expires_at, scopes, pixels.
+        """
+        body = {"match": dict(match), "changes": changes}
+        return int(self._call("PATCH", "tokens", body)["changed"])
+
+    # What Meta sends.
+
+    def uninstall(self, app_id: str, business_id: str) -> None:
+        """The client takes the app out of its business: its tokens there die, and the webhooks tell."""
+        self._call("DELETE", "integrations", {"app_id": app_id, "business_id": business_id})
+
+    def send_webhook(self, app_id: str, field: str | None = None, **options: Any) -> list[dict[str, Any]]:
+        """Send a webhook and tell of its first attempt, one answer a copy.
+
+        Options: value, business_id, external_business_id, person_id, copies, signature (right, wrong, none),
+        sent_at, wait; `batch`, a list of such notices, goes as one POST.
+        """
+        body = {"app_id": app_id} | ({"field": field} if field else {}) | options
+        return list(self._call("POST", "webhooks", body)["webhooks"])
+
+    def webhooks(self) -> list[dict[str, Any]]:
+        """What was sent, newest first, with every attempt; tokens masked."""
+        return list(self._call("GET", "webhooks")["webhooks"])
+
+    def retry_webhooks(self) -> list[dict[str, Any]]:
+        """Try what was not delivered once more; what was tried."""
+        return list(self._call("POST", "webhooks/retry")["webhooks"])
+
+    def verify_webhook(self, app_id: str, verify_token: str | None = None) -> dict[str, Any]:
+        """The handshake: `status`, `body` and whether the challenge came back."""
+        body = {"app_id": app_id} | ({"verify_token": verify_token} if verify_token else {})
+        return self._call("POST", "webhooks/verify", body)
+
+    def deauthorize(self, app_id: str, person_id: str, **options: Any) -> dict[str, Any]:
+        """The signed request to the app's deauthorise callback: `status` and `body` of the answer.
+
+        The person's tokens die with it unless `forget=False`. Options: signature, algorithm, issued_at, expires.
+        """
+        body = {"app_id": app_id, "person_id": person_id} | options
+        return self._call("POST", "callbacks/deauthorize", body)
+
+    def request_deletion(self, app_id: str, person_id: str, **options: Any) -> dict[str, Any]:
+        """The signed request to the app's data deletion callback: `status` and `body` of the answer."""
+        body = {"app_id": app_id, "person_id": person_id} | options
+        return self._call("POST", "callbacks/deletion", body)
+
+    # The log-in dialog, without a browser.
+
+    def approve_dialog(
+        self,
+        url: str,
+        *,
+        person: str,
+        businesses: Iterable[str] = (),
+        pixels: Iterable[str] = (),
+        decision: str = "accept",
+        decline: Iterable[str] = (),
+    ) -> str:
+        """Answer the dialog at `url` as a person would; where the browser is sent, "" for never_return.
+
+        Raises SandboxError with the page's words where there is a page instead.
+        """
+        form = [("person", person), ("decision", decision)]
+        form += [("businesses", item) for item in businesses]
+        form += [("pixels", item) for item in pixels]
+        form += [("decline", item) for item in decline]
+        response = self._session.post(url, data=form, allow_redirects=False, timeout=CALL_SECONDS)
+        if response.status_code == 302:
+            return response.headers["location"]
+        if response.ok and decision == "never_return":
+            return ""
+        words = re.findall(r"<h1>(.*?)</h1>|<p [^>]*>(.*?)</p>", response.text)
+        shown = ": ".join(html.unescape(title or text) for title, text in words)
+        raise SandboxError(f"{response.status_code} {shown}")
+
+    # Faults.
+
     def add_knob(self, kind: str, *, pixel_id: str = "*", **options: Any) -> int:
         """Set a fault (docs/sandbox.md lists kinds and options); its id."""
         answer = self._call("POST", "knobs", {"kind": kind, "pixel_id": pixel_id, **options})
         return int(answer["id"])
+
+    def start_outage(self, kind: str = "html") -> int:
+        """Every endpoint fails: html, cut, timeout, …; `remove_knob` ends it."""
+        return self.add_knob(kind, endpoint="*")
 
     def knobs(self) -> list[dict[str, Any]]:
         """The faults that are still set."""
@@ -138,6 +313,11 @@ class SandboxClient:
         """The last requests, newest first, tokens masked."""
         query = {"limit": str(limit)} | ({"pixel": pixel_id} if pixel_id else {})
         return list(self._send("GET", "requests", params=query).json()["requests"])
+
+    def calls(self, endpoint: str | None = None) -> list[dict[str, Any]]:
+        """The calls of access, newest first: endpoint, verb, path, names of the parameters, outcome."""
+        query = {"endpoint": endpoint} if endpoint else {}
+        return list(self._send("GET", "calls", params=query).json()["calls"])
 
     def mail(self, to: str | None = None) -> list[SandboxMail]:
         """The messages, newest first."""

@@ -8,13 +8,16 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from partnerhub.sandbox.access_admin import AccessAdmin
 from partnerhub.sandbox.admin import Admin
+from partnerhub.sandbox.call_log import CallLog
 from partnerhub.sandbox.faults import Receive, Scope, Send
 from partnerhub.sandbox.graph import Graph
 from partnerhub.sandbox.knobs import Knobs
 from partnerhub.sandbox.mail import Mailbox
 from partnerhub.sandbox.pages import Pages
 from partnerhub.sandbox.store import Store
+from partnerhub.sandbox.webhooks import Courier
 from partnerhub.sandbox.world import World
 
 ONE_PIXEL_GIF: Final = bytes.fromhex(
@@ -27,12 +30,15 @@ class Sandbox:
 
     def __init__(self) -> None:
         self.world, self.store, self.knobs, self.mailbox = World(), Store(), Knobs(), Mailbox()
-        self._graph = Graph(self.world, self.store, self.knobs)
-        admin = Admin(self.world, self.store, self.knobs, self.mailbox)
+        courier, log = Courier(self.world), CallLog()
+        self._graph = Graph(self.world, self.store, self.knobs, courier, log)
+        admin = Admin(self.world, self.store, self.knobs, self.mailbox, courier, log)
+        access = AccessAdmin(self.world, courier)
         pages = Pages(self.world, self.store, self.knobs, self.mailbox)
         self._site = Starlette(
             routes=[
                 *admin.routes(),
+                *access.routes(),
                 *pages.routes(),
                 Route("/tr/", self._browser_event, methods=["GET", "POST"]),
             ]

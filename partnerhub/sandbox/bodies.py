@@ -1,4 +1,4 @@
-"""Reading what a client put into a request to `/events`, in each of the shapes that Meta's SDKs use.
+"""Reading what a client put into a request, in each of the shapes that Meta's SDKs use.
 
 JSON, urlencoded and multipart; `data` as an array, as the text of one, or as an array of texts (the python
 SDK). Pure. Also the one place that masks secrets before a request is kept.
@@ -17,7 +17,15 @@ from python_multipart.multipart import Field, File
 from partnerhub.sandbox.frame import Header, Refusal
 
 MASK: Final = "***"
-SECRET_PARAMETERS: Final = ("access_token", "appsecret_proof", "input_token")
+SECRET_PARAMETERS: Final = (
+    "access_token",
+    "appsecret_proof",
+    "input_token",
+    "client_secret",
+    "code",
+    "fb_exchange_token",
+    "revoke_token",
+)
 
 
 @dataclass(frozen=True, slots=True)

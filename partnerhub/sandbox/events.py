@@ -103,7 +103,7 @@ class EventsEndpoint:
         else:
             parameters = read_parameters(scope["query_string"], scope["headers"], body)
         verdict = self._judge(scope["path"], version, pixel_id, parameters, now)
-        fault = self._take_fault(pixel_id, verdict) if self._knobs else None
+        fault = self._take_fault(pixel_id, parameters, verdict) if self._knobs else None
         call = Call(scope, version, pixel_id, body, parameters, verdict, passing, fault, now, new_trace_id())
         if call.is_settled:
             self._settle(call)
@@ -126,10 +126,10 @@ class EventsEndpoint:
             return refusal
         if isinstance(parameters, Refusal):
             return parameters
-        token = self._world.authorise(parameters, now)
+        token = self._world.authorise(parameters, now + self._world.settings.clock_shift_s)
         if isinstance(token, Refusal):
             return token
-        if pixel_id not in token.pixels or pixel_id not in self._world.pixels:
+        if not self._world.may_send(token, pixel_id):
             return no_such_object("POST", pixel_id)
         events = read_events(parameters.values.get("data"))
         if isinstance(events, Refusal):
@@ -142,12 +142,20 @@ class EventsEndpoint:
                 return fault
         return Batch(events, Origin(parameters.text("partner_agent"), parameters.text("test_event_code")))
 
-    def _take_fault(self, pixel_id: str, verdict: Batch | Refusal) -> Knob | None:
+    def _take_fault(
+        self, pixel_id: str, parameters: Parameters | Refusal, verdict: Batch | Refusal
+    ) -> Knob | None:
         ids: frozenset[str] = frozenset()
         if isinstance(verdict, Batch):
             given = (event.get("event_id") for event in verdict.events)
             ids = frozenset(event_id for event_id in given if event_id is not None)
-        return self._knobs.take_fault(pixel_id, "events", accepted=isinstance(verdict, Batch), event_ids=ids)
+        return self._knobs.take_fault(
+            pixel_id,
+            "events",
+            accepted=isinstance(verdict, Batch),
+            event_ids=ids,
+            token=parameters.text("access_token") if isinstance(parameters, Parameters) else None,
+        )
 
     def _settle(self, call: Call) -> None:
         if isinstance(call.verdict, Batch):

@@ -12,6 +12,9 @@ import orjson
 KNOWN_VERSIONS = range(21, 27)
 # v21.0 to v26.0 answer in 2026 (Graph API Changelog, read 2026-11-24).
 
+TIERS = {"full": "standard_access", "limited": "development_access"}
+# The headers still use the tiers' old words ("Marketing API Rate Limiting", 2026-05-05).
+
 Header = tuple[bytes, bytes]
 
 DOCUMENTATION = "Please read the Graph API documentation at https://developers.facebook.com/docs/graph-api"
@@ -94,7 +97,9 @@ def no_such_object(verb: str, object_id: str) -> Refusal:
     )
 
 
-def usage_headers(business_id: str, *, call_count: int, regain_minutes: int = 0) -> tuple[Header, ...]:
+def usage_headers(
+    business_id: str, *, call_count: int, regain_minutes: int = 0, tier: str = "full"
+) -> tuple[Header, ...]:
     """`X-App-Usage` and `X-Business-Use-Case-Usage`, JSON in a string; `call_count` in per cent."""
     app = {"call_count": call_count, "total_cputime": 1, "total_time": 2}
     business = {
@@ -103,7 +108,7 @@ def usage_headers(business_id: str, *, call_count: int, regain_minutes: int = 0)
         "total_cputime": 1,
         "total_time": 2,
         "estimated_time_to_regain_access": regain_minutes,
-        "ads_api_access_tier": "standard_access",
+        "ads_api_access_tier": TIERS[tier],
     }
     return (
         (b"x-app-usage", orjson.dumps(app)),

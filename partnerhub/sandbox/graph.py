@@ -1,15 +1,24 @@
-"""Graph's reads: a pixel's node, `debug_token`, and the refusals of all that the stand-in does not know."""
+"""Graph's paths: which endpoint answers, the door before it, and the faults that take its place.
+
+What the endpoints do stands in `oauth`, `people`, `businesses`, `pixels` and `fbe`; `events` is apart, for speed.
+"""
 
 import asyncio
 import re
 import time
-from typing import Any, Final
+from dataclasses import dataclass
+from typing import Final
 
 import orjson
 
-from partnerhub.sandbox.bodies import Parameters, query_parameters
-from partnerhub.sandbox.events import EventsEndpoint
+from partnerhub.sandbox.bodies import Parameters, query_parameters, read_parameters
+from partnerhub.sandbox.businesses import Businesses
+from partnerhub.sandbox.call_log import CallLog
+from partnerhub.sandbox.calls import Answer, Call, Endpoint, Listing, page_of
+from partnerhub.sandbox.dialog import Dialog
+from partnerhub.sandbox.events import EventsEndpoint, read_body
 from partnerhub.sandbox.faults import Receive, Scope, Send, perform, respond
+from partnerhub.sandbox.fbe import BusinessExtension
 from partnerhub.sandbox.frame import (
     KNOWN_VERSIONS,
     Refusal,
@@ -20,150 +29,213 @@ from partnerhub.sandbox.frame import (
     usage_headers,
     version_refusal,
 )
-from partnerhub.sandbox.knobs import Knobs
+from partnerhub.sandbox.knobs import ENDPOINTS, Knob, Knobs
+from partnerhub.sandbox.oauth import OAuth
+from partnerhub.sandbox.people import People
+from partnerhub.sandbox.pixels import Pixels
 from partnerhub.sandbox.store import Store
-from partnerhub.sandbox.world import Token, World
+from partnerhub.sandbox.webhooks import Courier
+from partnerhub.sandbox.world import World
 
 _graph_path = re.compile(r"/v(\d{1,3})\.(\d{1,2})/(.*)").fullmatch
-_top_level = re.compile(r",(?![^{]*\})")
 
-PIXEL_FIELDS: Final = (
-    "id",
-    "name",
-    "owner_business",
-    "is_unavailable",
-    "last_fired_time",
-    "data_use_setting",
-)
-NOT_A_DEVELOPER: Final = (
-    "(#100) You must provide an app access token, "
-    "or a user access token that is an owner or developer of the app"
-)
+NEWEST: Final = (KNOWN_VERSIONS.stop - 1, 0)
+UNVERSIONED: Final = frozenset({"/debug_token", "/oauth/access_token", "/oauth/revoke", "/dialog/oauth"})
+# Graph answers these without a version, with the newest.
+OPEN: Final = {
+    "oauth/access_token": "oauth_access_token",
+    "oauth/revoke": "oauth_revoke",
+    "debug_token": "debug_token",
+}
+# These authorise themselves; the name is what knobs and the call log say.
+DIALOG: Final = "dialog/oauth"
+VERBS: Final = frozenset({"GET", "POST", "DELETE"})
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where a path leads: what kind of node it names, its edge, and what answers there."""
+
+    name: str
+    kind: str
+    object_id: str
+    edge: str
+    rest: str
+    endpoint: Endpoint | None
 
 
 class Graph:
-    """The paths `/v{N}.0/…`, and `/debug_token` without a version, which Graph answers with the newest."""
+    """The paths `/v{N}.0/…`, and those of `UNVERSIONED`."""
 
-    def __init__(self, world: World, store: Store, knobs: Knobs) -> None:
-        self._world, self._store, self._knobs = world, store, knobs
+    def __init__(self, world: World, store: Store, knobs: Knobs, courier: Courier, log: CallLog) -> None:
+        self._world, self._store, self._knobs, self._log = world, store, knobs, log
         self._events = EventsEndpoint(world, store, knobs)
+        self._dialog = Dialog(world, knobs, courier, log)
+        self._oauth = OAuth(world)
+        pixels = Pixels(world, store)
+        self._edges = (
+            People(world, courier).edges()
+            | Businesses(world, pixels).edges()
+            | pixels.edges()
+            | BusinessExtension(world, courier).edges()
+        )
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> bool:
         """Answer a Graph request; False, and nothing sent, for any other path."""
         path: str = scope["path"]
         match = _graph_path(path)
-        if match is None:
-            if path != "/debug_token":
-                return False
-            await self._read(scope, receive, send, (KNOWN_VERSIONS.stop - 1, 0), "debug_token")
-            return True
-        version, rest = (int(match[1]), int(match[2])), match[3].rstrip("/")
+        if match is None and path not in UNVERSIONED:
+            return False
+        version, rest = NEWEST, path.removeprefix("/")
+        if match is not None:
+            version, rest = (int(match[1]), int(match[2])), match[3].rstrip("/")
         if scope["method"] == "POST" and rest.endswith("/events") and rest.count("/") == 1:
             await self._events(scope, receive, send, version, rest.removesuffix("/events"))
+        elif rest == DIALOG:
+            await self._dialog(scope, receive, send)
         else:
-            await self._read(scope, receive, send, version, rest)
+            await self._call(scope, receive, send, version, rest)
         return True
 
-    async def _read(
+    async def _call(
         self, scope: Scope, receive: Receive, send: Send, version: tuple[int, int], rest: str
     ) -> None:
-        endpoint = "debug_token" if rest == "debug_token" else "pixel"
-        pixel_id = rest if endpoint == "pixel" else ""
-        now = time.time()
-        for knob in self._knobs.take_passing(pixel_id, endpoint):
-            await asyncio.sleep(knob.latency_ms / 1000)
-        answer = version_refusal(*version, scope["path"]) or self._answer(scope, rest, now)
-        fault = self._knobs.take_fault(pixel_id, endpoint, accepted=not isinstance(answer, Refusal))
-        if fault is not None and fault.kind == "error":
+        verb: str = scope["method"]
+        body = await read_body(receive) if verb != "GET" else b""
+        if body is None:
+            return
+        if body:
+            parameters = read_parameters(scope["query_string"], scope["headers"], body)
+        else:
+            parameters = query_parameters(scope["query_string"], scope["headers"])
+        target = self._target(verb, rest)
+        token = parameters.text("access_token") if isinstance(parameters, Parameters) else None
+        passing = self._knobs.take_passing(target.object_id, target.name, token) if self._knobs else []
+        await asyncio.sleep(sum(knob.latency_ms for knob in passing) / 1000)
+        fault = self._knobs.take_fault(target.object_id, target.name, accepted=True, token=token)
+        now = time.time() + self._world.settings.clock_shift_s
+        answer: Answer
+        if fault is not None and not fault.store:
+            answer = fault.refusal() if fault.kind == "error" else {}
+        elif isinstance(parameters, Refusal):
+            answer = parameters
+        else:
+            answer = version_refusal(*version, scope["path"]) or self._answer(
+                verb, rest, target, parameters, now
+            )
+            if isinstance(answer, Listing):
+                url = f"{_origin(scope)}{scope['path']}"
+                is_empty = any(knob.kind == "empty_page" for knob in passing)
+                size = self._world.settings.page_size
+                answer = page_of(answer, parameters, size, url, is_empty=is_empty)
+        if fault is not None and fault.store and fault.kind == "error":
             answer = fault.refusal()
+        if fault is not None and fault.latency_ms:
+            await asyncio.sleep(fault.latency_ms / 1000)
+        outcome = answer.label if isinstance(answer, Refusal) else "ok"
+        if fault is not None and fault.kind != "error":
+            outcome = fault.kind
+        names = tuple(sorted(parameters.values)) if isinstance(parameters, Parameters) else ()
+        self._log.add(target.name, verb, scope["path"], names, outcome, time.time())
+        await self._send(scope, receive, send, version, target, token, answer, [*passing], fault)
+
+    async def _send(
+        self,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        version: tuple[int, int],
+        target: Target,
+        token: str | None,
+        answer: Answer,
+        passing: list[Knob],
+        fault: Knob | None,
+    ) -> None:
         trace_id = new_trace_id()
         refusal = answer if isinstance(answer, Refusal) else None
         headers = [*answer_headers(refusal), (b"facebook-api-version", b"v%d.%d" % version)]
-        pixel = self._world.pixels.get(pixel_id)
-        business_id = pixel.owner_business_id if pixel is not None else "0"
-        if fault is not None:
-            headers += fault.extra_headers(business_id)
-        else:
-            headers += usage_headers(business_id, call_count=1)
+        business_id = self._business_of(target)
+        knobs = passing if fault is None else [*passing, fault]
+        extra = [header for knob in knobs for header in knob.extra_headers(business_id)]
+        named = {name for name, _ in extra}
+        usual = usage_headers(business_id, call_count=1, tier=self._tier_of(token))
+        headers += [header for header in usual if header[0] not in named] + extra
         body = answer.envelope(trace_id) if isinstance(answer, Refusal) else orjson.dumps(answer)
         if fault is not None and fault.kind != "error":
             await perform(fault, scope, receive, send, body, headers)
         else:
             await respond(send, refusal.http_status if refusal is not None else 200, headers, body)
 
-    def _answer(self, scope: Scope, rest: str, now: float) -> dict[str, Any] | Refusal:
-        verb: str = scope["method"]
-        parameters = query_parameters(scope["query_string"], scope["headers"])
-        if rest == "debug_token":
-            return self._debug_token(parameters, now) if verb == "GET" else no_such_object(verb, rest)
+    def _target(self, verb: str, rest: str) -> Target:
+        if rest in OPEN:
+            return Target(OPEN[rest], "open", "", "", "", None)
         object_id, _, edge = rest.partition("/")
-        if not object_id.isdecimal():
+        edge, _, more = edge.partition("/")
+        kind = self._kind_of(object_id)
+        endpoint = self._edges.get((kind, verb, edge))
+        if endpoint is not None:
+            name = endpoint.name
+        elif edge:
+            name = edge if edge in ENDPOINTS else "other"
+        else:
+            name = "pixel"
+        return Target(name, kind, object_id, edge, more, endpoint)
+
+    def _kind_of(self, object_id: str) -> str:
+        """What kind of node an id names; an id that nothing has is of no kind."""
+        world = self._world
+        match object_id:
+            case "me":
+                return "user"
+            case "app" | "fbe_business":
+                return object_id
+        for kind, nodes in (
+            ("pixel", world.pixels),
+            ("business", world.businesses),
+            ("system_user", world.system_users),
+            ("user", world.people),
+            ("app", world.apps),
+        ):
+            if object_id in nodes:
+                return kind
+        return ""
+
+    def _answer(self, verb: str, rest: str, target: Target, parameters: Parameters, now: float) -> Answer:
+        match target.name if target.kind == "open" else "":
+            case "debug_token":
+                return self._oauth.debug(verb, parameters, now)
+            case "oauth_access_token":
+                return self._oauth.exchange(parameters, now)
+            case "oauth_revoke":
+                return self._oauth.revoke(parameters, now)
+        if not target.object_id.isdecimal() and not target.kind:
             return unknown_path(f"/{rest}")
         token = self._world.authorise(parameters, now)
         if isinstance(token, Refusal):
             return token
-        pixel = self._world.pixels.get(object_id)
-        if verb != "GET" or edge or pixel is None or object_id not in token.pixels:
-            return no_such_object(verb, object_id)
-        return self._pixel_node(object_id, token, parameters.text("fields"))
+        object_id = {"me": token.user_id, "app": token.app_id}.get(target.object_id, target.object_id)
+        is_somebody_else = target.kind == "user" and object_id != token.user_id
+        is_nobody = target.object_id == "me" and token.type == "APP"
+        if target.endpoint is None or verb not in VERBS or is_somebody_else or is_nobody:
+            return no_such_object(verb, target.object_id)
+        call = Call(verb, object_id, target.edge, target.rest, parameters, token, now)
+        return target.endpoint.handler(call)
 
-    def _pixel_node(self, pixel_id: str, token: Token, wanted: str | None) -> dict[str, Any] | Refusal:
-        if not token.can_read:
-            return Refusal(100, "(#100) Missing permissions")
-        pixel = self._world.pixels[pixel_id]
-        account = self._store.accounts.get(pixel_id)
-        fired = account.last_arrival if account is not None else 0.0
-        values: dict[str, Any] = {
-            "id": pixel.id,
-            "name": pixel.name,
-            "owner_business": {"id": pixel.owner_business_id, "name": pixel.owner_business_name},
-            "is_unavailable": pixel.is_unavailable,
-            "data_use_setting": pixel.data_use_setting,
-        }
-        if fired:
-            values["last_fired_time"] = time.strftime("%Y-%m-%dT%H:%M:%S+0000", time.gmtime(fired))
-        names = (
-            [field.split("{")[0].strip() for field in _top_level.split(wanted)] if wanted else ["id", "name"]
-        )
-        for name in names:
-            if name not in PIXEL_FIELDS:
-                return Refusal(
-                    100, f"(#100) Tried accessing nonexisting field ({name}) on node type (AdsPixel)"
-                )
-        return {name: values[name] for name in dict.fromkeys([*names, "id"]) if name in values}
+    def _business_of(self, target: Target) -> str:
+        """The business whose usage an answer tells of."""
+        if target.kind == "pixel":
+            return self._world.pixels[target.object_id].owner_business_id
+        if target.kind == "system_user" and target.object_id in self._world.system_users:
+            return self._world.system_users[target.object_id].business_id
+        return target.object_id if target.kind == "business" else "0"
 
-    def _debug_token(self, parameters: Parameters, now: float) -> dict[str, Any] | Refusal:
-        viewer = self._world.authorise(parameters, now)
-        if isinstance(viewer, Refusal):
-            return viewer
-        inspected = parameters.text("input_token")
-        if inspected is None:
-            return Refusal(100, "(#100) The parameter input_token is required")
-        if viewer.type not in ("APP", "USER"):
-            return Refusal(100, NOT_A_DEVELOPER)
-        token = self._world.find(inspected)
-        if token is None:
-            return Refusal(190, "Invalid OAuth access token - Cannot parse access token")
-        if token.app_id != viewer.app_id:
-            return Refusal(100, "(#100) The App_id in the input_token did not match the Viewing App")
-        return {"data": self._token_data(token, now)}
+    def _tier_of(self, token: str | None) -> str:
+        found = self._world.find(token) if token else None
+        app = self._world.apps.get(found.app_id) if found is not None else None
+        return app.tier if app is not None else "full"
 
-    def _token_data(self, token: Token, now: float) -> dict[str, Any]:
-        app = self._world.apps.get(token.app_id)
-        data: dict[str, Any] = {
-            "app_id": token.app_id,
-            "type": token.type,
-            "application": app.name if app is not None else "App",
-        }
-        death = token.death(now)
-        if death is not None:
-            data["error"] = {"code": death.code, "message": death.message, "subcode": death.subcode}
-        data |= {"is_valid": death is None, "expires_at": token.expires_at, "scopes": list(token.scopes)}
-        if token.type != "APP":
-            data |= {
-                "issued_at": token.issued_at,
-                "data_access_expires_at": 0,
-                "granular_scopes": [{"scope": scope} for scope in token.scopes],
-                "user_id": token.user_id,
-            }
-        return data
+
+def _origin(scope: Scope) -> str:
+    """Scheme and host as the client wrote them."""
+    host = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"host"), "localhost")
+    return f"{scope['scheme']}://{host}"

@@ -8,13 +8,43 @@ from dataclasses import dataclass, field, fields
 from typing import Any, Final, Literal, get_args
 
 from partnerhub.sandbox.frame import Header, Refusal, usage_headers
+from partnerhub.sandbox.world import token_key
 
-Kind = Literal["latency", "usage", "error", "timeout", "cut", "html", "text", "huge", "drip", "received"]
-Endpoint = Literal["events", "pixel", "debug_token", "*"]
+Kind = Literal[
+    "latency", "usage", "error", "timeout", "cut", "html", "text", "huge", "drip", "received", "empty_page"
+]
 KINDS: Final[tuple[str, ...]] = get_args(Kind)
-ENDPOINTS: Final[tuple[str, ...]] = get_args(Endpoint)
 ANY: Final = "*"
-PASSING: Final = frozenset({"latency", "usage"})
+ENDPOINTS: Final = (
+    "events",
+    "pixel",
+    "debug_token",
+    "dialog",
+    "oauth_access_token",
+    "oauth_revoke",
+    "me",
+    "permissions",
+    "me_businesses",
+    "app",
+    "fbe_installs",
+    "business",
+    "business_access_token",
+    "system_user_access_tokens",
+    "owned_pixels",
+    "client_pixels",
+    "pending_shared_pixels",
+    "adspixels",
+    "received_sharing_agreements",
+    "system_users",
+    "system_user",
+    "assigned_ads_pixels",
+    "applications",
+    "access_tokens",
+    "agencies",
+    "assigned_users",
+    ANY,
+)
+PASSING: Final = frozenset({"latency", "usage", "empty_page"})
 # These add to an ordinary answer; the others take its place.
 
 MESSAGES: Final[dict[int, tuple[str, str]]] = {
@@ -45,12 +75,15 @@ class Knob:
 
     `count` None means until it is taken away. With `store` the events are stored before the fault; a knob
     that stores leaves alone what the checks refuse. `event_ids` picks the requests that carry one of them.
+    `pixel_id` is the id in the path, be it a pixel's, a business's or a system user's; `token_key` picks the
+    requests that bring the token of that key.
     """
 
     id: int
     kind: Kind
     pixel_id: str = ANY
-    endpoint: Endpoint = "events"
+    endpoint: str = "events"
+    token_key: str | None = None
     count: int | None = None
     probability: float = 1.0
     store: bool = False
@@ -124,6 +157,7 @@ _TYPES: Final[dict[str, tuple[type, ...]]] = {
     "subcode": (int,),
     "message": (str,),
     "type": (str,),
+    "token_key": (str,),
     "title": (str,),
     "user_message": (str,),
     "is_transient": (bool,),
@@ -200,12 +234,22 @@ class Knobs:
     def __bool__(self) -> bool:
         return bool(self._knobs)
 
-    def take_passing(self, pixel_id: str, endpoint: str) -> list[Knob]:
+    def take_passing(self, pixel_id: str, endpoint: str, token: str | None = None) -> list[Knob]:
         """Every knob that only adds to this answer (latency, usage figures), each counted as used."""
-        return [knob for knob in self.all() if knob.kind in PASSING and self._take(knob, pixel_id, endpoint)]
+        return [
+            knob
+            for knob in self.all()
+            if knob.kind in PASSING and self._take(knob, pixel_id, endpoint, token)
+        ]
 
     def take_fault(
-        self, pixel_id: str, endpoint: str, *, accepted: bool, event_ids: frozenset[str] = frozenset()
+        self,
+        pixel_id: str,
+        endpoint: str,
+        *,
+        accepted: bool,
+        event_ids: frozenset[str] = frozenset(),
+        token: str | None = None,
     ) -> Knob | None:
         """The oldest knob that takes this answer's place, counted as used."""
         for knob in self.all():
@@ -213,12 +257,14 @@ class Knobs:
                 continue
             if knob.event_ids and event_ids.isdisjoint(knob.event_ids):
                 continue
-            if self._take(knob, pixel_id, endpoint):
+            if self._take(knob, pixel_id, endpoint, token):
                 return knob
         return None
 
-    def _take(self, knob: Knob, pixel_id: str, endpoint: str) -> bool:
+    def _take(self, knob: Knob, pixel_id: str, endpoint: str, token: str | None) -> bool:
         if knob.pixel_id not in (ANY, pixel_id) or knob.endpoint not in (ANY, endpoint):
+            return False
+        if knob.token_key is not None and (token is None or token_key(token) != knob.token_key):
             return False
         if knob.probability < 1.0 and self._random.random() >= knob.probability:
             return False

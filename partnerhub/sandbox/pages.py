@@ -126,7 +126,7 @@ class Pages:
         lead = html(
             'Pixel <span class="mono">$id</span>, owned by $owner. Last event: $last.',
             id=pixel.id,
-            owner=pixel.owner_business_name,
+            owner=self._world.business_name(pixel.owner_business_id),
             last=_last(account, now),
         )
         refused = account.refused.total()

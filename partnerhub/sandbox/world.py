@@ -1,30 +1,42 @@
-"""Who exists at "Meta": apps, pixels and tokens, and what a token may do.
+"""Who exists at "Meta", and who reaches what.
 
 Set up over the admin routes, held in memory, forgotten at a reset. No HTTP here; the clock is an argument.
 """
 
 import hashlib
 import hmac
-from dataclasses import dataclass, field
-from typing import Literal, get_args
+import itertools
+import secrets
+from collections.abc import Callable, Iterable
+from typing import Final
 
 from partnerhub.sandbox.bodies import Parameters
 from partnerhub.sandbox.frame import Refusal
+from partnerhub.sandbox.nodes import (
+    TASKS,
+    App,
+    Business,
+    Code,
+    Install,
+    Person,
+    Pixel,
+    Settings,
+    SystemUser,
+    Token,
+    TokenState,
+)
 
-TokenState = Literal[
-    "live", "expired", "password_changed", "app_removed", "checkpoint", "unconfirmed", "revoked", "role_lost"
-]
-TokenType = Literal["SYSTEM_USER", "USER", "PAGE", "APP"]
-TOKEN_STATES: tuple[str, ...] = get_args(TokenState)
-TOKEN_TYPES: tuple[str, ...] = get_args(TokenType)
+READ_SCOPES: Final = frozenset({"ads_management", "ads_read", "business_management"})
+SEND_SCOPES: Final = frozenset({"ads_management", "ads_read"})
+ALL_TASKS: Final = frozenset(TASKS)
+NO_TASKS: Final[frozenset[str]] = frozenset()
+READS: Final = frozenset({"ANALYZE"})
 
-READ_SCOPES = frozenset({"ads_management", "ads_read", "business_management"})
-
-PROOF_LIFE_SECONDS = 300
+PROOF_LIFE_SECONDS: Final = 300
 # A proof with `appsecret_time` is valid for five minutes (Login Security, 2024-10-16).
 
-SESSION = "Error validating access token: "
-DEAD_TOKENS: dict[str, tuple[int, str]] = {
+SESSION: Final = "Error validating access token: "
+DEAD_TOKENS: Final[dict[str, tuple[int, str]]] = {
     "app_removed": (458, SESSION + "The user has not authorized application {app_id}."),
     "checkpoint": (
         459,
@@ -46,71 +58,153 @@ DEAD_TOKENS: dict[str, tuple[int, str]] = {
 # Subcodes: "Access Tokens: Debugging and Error Handling", read 2026-11-24; the texts vary.
 
 
-@dataclass(slots=True)
-class App:
-    """A Meta app; with `require_proof` its tokens work only beside an `appsecret_proof`."""
-
-    id: str
-    secret: str = field(repr=False)
-    require_proof: bool = False
-    name: str = "App"
-
-
-@dataclass(slots=True)
-class Pixel:
-    """A pixel ("dataset"), with the business that owns it."""
-
-    id: str
-    name: str
-    owner_business_id: str
-    owner_business_name: str
-    is_unavailable: bool = False
-    data_use_setting: str = "ADVERTISING_AND_ANALYTICS"
+def death_of(token: Token, now: float) -> Refusal | None:
+    """Why the token does not work at `now`, or None."""
+    state: str = token.state
+    if state == "live" and token.expires_at and now >= token.expires_at:
+        state = "expired"
+    if state == "live":
+        return None
+    subcode, message = DEAD_TOKENS[state]
+    return Refusal(190, message.format(app_id=token.app_id), subcode=subcode)
 
 
-@dataclass(slots=True)
-class Token:
-    """An access token. `pixels` are those it may send to; `expires_at` 0 means never, as at Meta."""
+def can_read(token: Token) -> bool:
+    """Whether the scopes reach beyond sending; a pasted Conversions API token's often do not."""
+    return not READ_SCOPES.isdisjoint(token.scopes)
 
-    value: str = field(repr=False)
-    app_id: str
-    type: TokenType = "SYSTEM_USER"
-    scopes: tuple[str, ...] = ()
-    pixels: frozenset[str] = frozenset()
-    issued_at: int = 0
-    expires_at: int = 0
-    state: TokenState = "live"
-    user_id: str = "12200"
 
-    def death(self, now: float) -> Refusal | None:
-        """Why the token does not work at `now`, or None."""
-        state: str = self.state
-        if state == "live" and self.expires_at and now >= self.expires_at:
-            state = "expired"
-        if state == "live":
-            return None
-        subcode, message = DEAD_TOKENS[state]
-        return Refusal(190, message.format(app_id=self.app_id), subcode=subcode)
+def token_key(value: str) -> str:
+    """A token's name for those who must not see it."""
+    return hashlib.sha256(value.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
-    @property
-    def can_read(self) -> bool:
-        """Whether the scopes reach beyond sending; a pasted Conversions API token's often do not."""
-        return not READ_SCOPES.isdisjoint(self.scopes)
+
+def new_token_value() -> str:
+    """A fresh token's text, which looks as Meta's do."""
+    return "EAA" + secrets.token_urlsafe(120).replace("-", "Z").replace("_", "A")
 
 
 class World:
-    """The apps, pixels and tokens of the stand-in."""
+    """Everybody at the stand-in, by id (tokens and codes by their text, installs by our external id)."""
 
     def __init__(self) -> None:
+        self.settings = Settings()
         self.apps: dict[str, App] = {}
+        self.businesses: dict[str, Business] = {}
+        self.people: dict[str, Person] = {}
+        self.system_users: dict[str, SystemUser] = {}
         self.pixels: dict[str, Pixel] = {}
         self.tokens: dict[str, Token] = {}
+        self.codes: dict[str, Code] = {}
+        self.installs: dict[str, Install] = {}
+        self._numbers = itertools.count(122_100_000_000_001)
 
     def clear(self) -> None:
         """Forget everybody."""
-        self.apps.clear()
-        self.pixels.clear()
-        self.tokens.clear()
+        for part in (
+            self.apps,
+            self.businesses,
+            self.people,
+            self.system_users,
+            self.pixels,
+            self.tokens,
+            self.codes,
+            self.installs,
+        ):
+            part.clear()
+        self.settings = Settings()
+
+    def new_id(self) -> str:
+        """An id that nothing here has."""
+        return str(next(self._numbers))
+
+    def add_token(self, token: Token) -> Token:
+        """Keep a token, which from now on works."""
+        self.tokens[token.value] = token
+        return token
+
+    def change_state(self, picks: Callable[[Token], bool], state: TokenState) -> int:
+        """Put the live tokens that `picks` wants into a state; how many there were."""
+        found = [token for token in self.tokens.values() if token.state == "live" and picks(token)]
+        for token in found:
+            token.state = state
+        return len(found)
+
+    def business_name(self, business_id: str) -> str:
+        """The name of a business, which nobody need have described."""
+        business = self.businesses.get(business_id)
+        return business.name if business is not None else "Business"
+
+    # Who reaches what.
+
+    def tasks_on(self, token: Token, pixel: Pixel) -> frozenset[str]:
+        """What the token's holder may do with the pixel.
+
+        A system user: the tasks it is assigned, as far as its business has them. Those who administer a
+        business: people may do all that the business may, admin system users may look.
+        """
+        if pixel.id in token.pixels:
+            return ALL_TASKS
+        if token.type == "APP" or (token.only_pixels and pixel.id not in token.only_pixels):
+            return NO_TASKS
+        system_user = self.system_users.get(token.user_id)
+        if system_user is not None:
+            assigned = _with_implied(pixel.users.get(system_user.id, ()))
+            if system_user.role == "ADMIN":
+                assigned |= READS
+            return assigned & self.business_tasks(pixel, system_user.business_id)
+        person = self.people.get(token.user_id)
+        if person is None:
+            return NO_TASKS
+        return NO_TASKS.union(*(self.business_tasks(pixel, business) for business in person.businesses))
+
+    def business_tasks(self, pixel: Pixel, business_id: str) -> frozenset[str]:
+        """What a business may do with a pixel: all with its own, what was agreed with a client's."""
+        if pixel.owner_business_id == business_id:
+            return ALL_TASKS
+        sharing = pixel.agencies.get(business_id)
+        if sharing is None or sharing.status != "APPROVE":
+            return NO_TASKS
+        return _with_implied(sharing.permitted_tasks)
+
+    def may_send(self, token: Token, pixel_id: str) -> bool:
+        """Whether the token may send this pixel events."""
+        pixel = self.pixels.get(pixel_id)
+        if pixel is None:
+            return False
+        if pixel_id in token.pixels:
+            return True
+        return not SEND_SCOPES.isdisjoint(token.scopes) and "UPLOAD" in self.tasks_on(token, pixel)
+
+    def belongs_to(self, token: Token, business_id: str) -> bool:
+        """Whether the token's holder is of the business at all."""
+        system_user = self.system_users.get(token.user_id)
+        if system_user is not None:
+            return system_user.business_id == business_id
+        person = self.people.get(token.user_id)
+        return person is not None and business_id in (*person.businesses, *person.employee_of)
+
+    def administers(self, token: Token, business_id: str) -> bool:
+        """Whether the token's holder has full control of the business."""
+        system_user = self.system_users.get(token.user_id)
+        if system_user is not None:
+            return system_user.business_id == business_id and system_user.role == "ADMIN"
+        person = self.people.get(token.user_id)
+        return person is not None and business_id in person.businesses
+
+    def owned_pixels(self, business_id: str) -> list[Pixel]:
+        """A business's own pixels."""
+        return [pixel for pixel in self.pixels.values() if pixel.owner_business_id == business_id]
+
+    def shared_pixels(self, business_id: str, status: str) -> list[Pixel]:
+        """The pixels shared with a business whose sharing stands so."""
+        return [
+            pixel
+            for pixel in self.pixels.values()
+            if business_id in pixel.agencies and pixel.agencies[business_id].status == status
+        ]
+
+    # Whose token it is.
 
     def identify(self, value: str | None, now: float) -> Token | Refusal:
         """The live token behind `value` (an app token `id|secret` too), or Graph's refusal."""
@@ -119,7 +213,7 @@ class World:
         token = self.find(value)
         if token is None:
             return Refusal(190, "Invalid OAuth access token - Cannot parse access token")
-        return token.death(now) or token
+        return death_of(token, now) or token
 
     def authorise(self, parameters: Parameters, now: float) -> Token | Refusal:
         """The live token of a request, its proof checked, or Graph's refusal."""
@@ -175,3 +269,9 @@ def _proof_holds(secret: str, token: str, proof: str, proof_time: str | None, no
         message = f"{token}|{proof_time}"
     expected = hmac.new(secret.encode(), message.encode(), hashlib.sha256).hexdigest()
     return hmac.compare_digest(expected.encode(), proof.encode())
+
+
+def _with_implied(tasks: Iterable[str]) -> frozenset[str]:
+    """EDIT, which Meta gives its own Business Extension user, is full control."""
+    wanted = frozenset(tasks)
+    return ALL_TASKS if "EDIT" in wanted else wanted

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.sandbox.access import DOCUMENT
 from tests.sandbox.cast import APP_ID, APP_SECRET, FOREIGN_PIXEL, PIXEL, TOKEN
 from tests.support.sandbox import SandboxClient, SandboxProcess
 
@@ -26,4 +27,13 @@ def sandbox(sandbox_process: SandboxProcess) -> SandboxClient:
     client.put_pixel(PIXEL, name="Shop Example", business_id="8001", business_name="Shop")
     client.put_pixel(FOREIGN_PIXEL)
     client.put_token(TOKEN, pixels=[PIXEL], app_id=APP_ID)
+    return client
+
+
+@pytest.fixture
+def meta(sandbox_process: SandboxProcess) -> SandboxClient:
+    """The stand-in with a partner's app, two clients and their people."""
+    client = sandbox_process.client
+    client.reset()
+    client.set_world(DOCUMENT)
     return client

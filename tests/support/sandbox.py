@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from partnerhub.dev.stand_in import SandboxClient, SandboxError, SandboxMail, StoredEvent
+from partnerhub.dev.stand_in import SandboxClient, SandboxError, SandboxMail, StoredEvent, token_key
 
 __all__ = [
     "SandboxClient",
@@ -20,6 +20,7 @@ __all__ = [
     "SandboxProcess",
     "StoredEvent",
     "digest_of_fragment",
+    "token_key",
 ]
 
 CHECKOUT = Path(__file__).resolve().parents[2]
