@@ -8,7 +8,7 @@ import re
 import pytest
 from django.core.cache import cache
 
-from events.models import IngestToken
+from events.models import Event, IngestToken, Rejection
 from tenants.models import Person
 from tenants.roles import AdvertiserRole, PartnerRole
 from tests.support.factories import (
@@ -181,3 +181,26 @@ def test_a_long_log_takes_as_many_queries_as_a_short_one(site: Site, connected: 
         counts.append(site.queries)
 
     assert counts[0] == counts[1]
+
+
+def test_a_rejection_is_said_in_the_browsers_language(site: Site, connected: ConnectedPixel) -> None:
+    append_count(connected.pixel, 1)
+    event = Event.objects.get(pixel=connected.pixel)
+    Rejection.objects.create(
+        advertiser=connected.pixel.advertiser,
+        pixel=connected.pixel,
+        log_offset=0,
+        received_at=event.received_at,
+        reason=Rejection.Reason.CLASH,
+        event_name=event.event_name,
+        event_id=event.event_id,
+    )
+    site.sign_in(make_admin(connected))
+
+    for path in (f"/pixels/{connected.pixel.pk}/", f"/pixels/{connected.pixel.pk}/events/0/"):
+        italian = site.get(path, **{"Accept-Language": "it"})
+        english = site.get(path, **{"Accept-Language": "en"})
+
+        assert "Un altro evento è arrivato con lo stesso event_id" in text_of(italian)
+        assert 'lang="it"' in italian.content.decode()
+        assert "Another event came with the same event_id" in text_of(english)

@@ -33,7 +33,7 @@ class Explanation:
 
     @property
     def wants_new_token(self) -> bool:
-        """Whether the last step is to paste a new token, so that a page can offer it as a button."""
+        """Whether a new token is to be pasted next."""
         return self.button is Button.NEW_TOKEN
 
 
