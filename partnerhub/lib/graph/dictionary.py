@@ -47,7 +47,7 @@ class Actor(StrEnum):
 
 
 class Button(StrEnum):
-    """What is pressed next. `fix_sender` and `wait` are no buttons: there is nothing to press."""
+    """What is pressed next. At `fix_sender`, `wait` and `none` there is nothing to press."""
 
     NEW_TOKEN = "new_token"  # noqa: S105  # no password
     RECONNECT = "reconnect"
@@ -62,6 +62,7 @@ class Button(StrEnum):
     FIX_SENDER = "fix_sender"
     CONTACT = "contact"
     WAIT = "wait"
+    NONE = "none"
 
 
 class InLanguages(BaseModel, Generic[T]):
@@ -179,7 +180,7 @@ def read(text: str) -> Dictionary:
     return Dictionary.model_validate(tomllib.loads(text))
 
 
-DICTIONARY: Final = read(_FILE.read_text())
+DICTIONARY: Final = read(_FILE.read_text("utf-8"))
 
 
 def page(dictionary: Dictionary) -> str:
@@ -209,8 +210,8 @@ This page is made from `partnerhub/lib/graph/errors.toml`; change that file and 
 
 A failure is looked up by Meta's code and subcode, then by the code alone, then by its class. What Meta answers with a
 code that stands nowhere here is shown as [unknown](#unknown), with its code; it disconnects nothing. Where a pixel is
-connected by another option than a pasted token, another entry may stand in. A page is in Italian for whose browser
-prefers it, and in English otherwise.
+connected by another option than a pasted token, another entry may stand in. The words are Italian on the page of a
+reader whose browser prefers it, and English otherwise.
 
 Classes: `transient` is tried again; `rate_limited` after the wait that Meta names; `credential` and `permission` pause
 the pixel until somebody acts; `refused` and `too_old` end the event; `unsent` never left; `in_doubt` may have arrived.
@@ -252,7 +253,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="The error dictionary.")
     parser.add_argument("--write-docs", action="store_true", required=True, help="write docs/errors.md")
     parser.parse_args()
-    _PAGE.write_text(page(DICTIONARY))
+    _PAGE.write_text(page(DICTIONARY), "utf-8")
 
 
 if __name__ == "__main__":

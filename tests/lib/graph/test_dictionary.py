@@ -132,7 +132,7 @@ def test_keys_fit_where_they_are_stored() -> None:
 def small() -> str:
     """The file with one entry for each failure class and for the unknown."""
     classes = [*FailureClass, "unknown"]
-    named = FILE.read_text().partition("[remedies.")[0]
+    named = FILE.read_text("utf-8").partition("[remedies.")[0]
     return (
         named
         + "[remedies]\n"
@@ -196,7 +196,7 @@ def test_a_key_stands_once() -> None:
 
 
 def test_the_page_of_the_docs_is_of_this_dictionary() -> None:
-    written = (ROOT / "docs" / "errors.md").read_text()
+    written = (ROOT / "docs" / "errors.md").read_text("utf-8")
 
     assert written == page(DICTIONARY), "run .venv/bin/python -m partnerhub.lib.graph.dictionary --write-docs"
 
