@@ -44,7 +44,7 @@ class BusinessExtension:
         external_id = call.text("fbe_external_business_id")
         if external_id is None:
             return required("fbe_external_business_id")
-        if FBE_SCOPE not in call.token.scopes:
+        if call.token.type == "USER" and FBE_SCOPE not in call.token.scopes:
             return Refusal(200, f"(#200) Requires {FBE_SCOPE} permission")
         install = self._world.installs.get(external_id)
         if install is None or install.app_id != call.token.app_id:

@@ -39,6 +39,8 @@ def install_fbe(
     if known is not None and known.business_id != business_id:
         remove_fbe(world, known)
         known = None
+    if known is not None:
+        _release_pixel(world, known)
     install = known or Install(external_id, app.id, ad_account_id=world.new_id())
     install.business_id, install.person_id = business_id, person.id
     install.pixel_id = pixel.id if pixel is not None else None
@@ -77,19 +79,30 @@ def fbe_token(install: Install, app_id: str, scopes: tuple[str, ...], now: float
 
 def remove_fbe(world: World, install: Install) -> list[Notice]:
     """Uninstall: its system user's tokens die, what was stale in the business is cleared."""
+    _release_pixel(world, install)
     world.installs.pop(install.external_business_id, None)
     business = world.businesses.get(install.business_id or "")
     if business is not None:
         business.fbe_system_user_missing = False
-    shared = any(other.system_user_id == install.system_user_id for other in world.installs.values())
-    if install.system_user_id is not None and not shared:
+    is_needed = any(other.system_user_id == install.system_user_id for other in world.installs.values())
+    if install.system_user_id is not None and not is_needed:
         _remove_system_user(world, install.system_user_id)
-    elif install.pixel_id in world.pixels and install.system_user_id is not None:
-        world.pixels[install.pixel_id].users.pop(install.system_user_id, None)
     notices = [fbe_notice(install, None)]
     if install.business_id is not None:
         notices.append(integration_notice(install.app_id, "uninstall", install.business_id))
     return notices
+
+
+def _release_pixel(world: World, install: Install) -> None:
+    """Take the install's pixel from its system user, unless another install of the business has it."""
+    pixel = world.pixels.get(install.pixel_id or "")
+    is_needed = any(
+        (other.system_user_id, other.pixel_id) == (install.system_user_id, install.pixel_id)
+        for other in world.installs.values()
+        if other is not install
+    )
+    if pixel is not None and install.system_user_id is not None and not is_needed:
+        pixel.users.pop(install.system_user_id, None)
 
 
 def _remove_system_user(world: World, system_user_id: str) -> None:

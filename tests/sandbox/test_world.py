@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from partnerhub.sandbox.world import App, Token, World
+from partnerhub.sandbox.nodes import App, Token
+from partnerhub.sandbox.world import World
 from tests.sandbox.cast import APP_ID, APP_SECRET, TOKEN, proof_of
 
 NOW = 1_790_000_000.0
