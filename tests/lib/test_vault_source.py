@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import requests
 
 from partnerhub.lib.config import read_config
 from partnerhub.lib.vault import (
@@ -25,6 +26,7 @@ from partnerhub.lib.vault import (
     new_key_line,
     source,
 )
+from tests.support.collector import CollectorProcess
 from tests.support.key_service import CHATTER, KeyServer, RemoteKeys
 
 KEY = base64.b64encode(b"canary-of-the-master-key-7d1f03e").decode()
@@ -389,6 +391,15 @@ def test_no_process_starts_where_the_key_service_does_not_answer(server: KeyServ
     assert ended.returncode == 1
     assert "PartnerHub cannot start:\nThe secret of the start-up probe cannot be sealed now." in ended.stderr
     assert "Traceback" not in ended.stderr
+
+
+def test_the_collector_starts_without_them_for_it_seals_and_opens_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("VAULT_KEYS")
+
+    with CollectorProcess() as collector:
+        assert requests.get(f"{collector.base_url}/healthz", timeout=5).status_code == 200
 
 
 def test_a_process_runs_the_command_once(tmp_path: Path) -> None:

@@ -238,18 +238,23 @@ def test_what_was_sealed_or_erased_meanwhile_is_not_undone(advertiser: Advertise
         assert open_again(mended) == "EAAmended"
 
 
-def test_what_comes_while_it_runs_is_found_by_another_pass(advertiser: Advertiser) -> None:
+def test_what_is_sealed_behind_its_back_is_found_by_another_pass(advertiser: Advertiser) -> None:
     seal(advertiser, "EAAtoken")
+    credential = PartnerCredential.objects.get()
     with master_keys(NEW, OLD):
         steps = sealed.rotate(batch=10)
-        next(steps)
-        next(steps)
-        # Both tables have been passed; who has not been started anew yet seals under the old key.
+        assert [next(steps).table, next(steps).table] == [
+            "tenants_partnercredential",
+            "onboarding_sealedtoken",
+        ]
+        # A process that has not been started anew yet seals under the old key, in the table that was passed.
         with master_keys(OLD):
-            late = seal(advertiser, "EAAlate")
+            late = vault().seal(Secret("EAAlate"), identity=credential.vault_identity)
+        PartnerCredential.objects.update(sealed=late)
 
         assert [step.resealed for step in steps] == [1]
-        assert vault().key_name(bytes(SealedToken.objects.get(pk=late.pk).sealed)) == "new"
+        assert open_again(credential) == "EAAlate"
+        assert vault().key_name(bytes(credential.sealed)) == "new"
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
