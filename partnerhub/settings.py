@@ -201,5 +201,9 @@ STORAGES = {
     "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
 }
 
+# No value of a request or of a frame stands in a report of an exception, with DEBUG neither.
+DEFAULT_EXCEPTION_REPORTER = "partnerhub.lib.exception_reports.Reporter"
+DEFAULT_EXCEPTION_REPORTER_FILTER = "partnerhub.lib.exception_reports.ReportFilter"
+
 LOGGING_CONFIG = None
 configure_logging(level=CONFIG.log_level, style=CONFIG.log_format)

@@ -25,7 +25,9 @@ _SECRETS = re.compile(
     # Keys in a query, a form, JSON or a repr: access_token=x, "access_token": "x", 'access_token': 'x'.
     | (?<![A-Za-z])(?P<key>(?:
           access_token|input_token|fb_exchange_token|appsecret_proof|client_secret|app_secret|revoke_token
-          |password)(?:\\?["'])?\s{0,2}[=:]\s{0,2}(?:\\?["'])?)[^&\s"'\\,;}]+
+          |signed_request|password)(?:\\?["'])?\s{0,2}[=:]\s{0,2}(?:\\?["'])?)[^&\s"'\\,;}]+
+    # A dialog's code and state; a code of Meta's errors and a state of ours are shorter.
+    | (?<![A-Za-z_])(?P<grant>(?:code|state)(?:\\?["'])?\s{0,2}[=:]\s{0,2}(?:\\?["'])?)[A-Za-z0-9_.~%-]{24,}
     | (?<=/invitations/)[A-Za-z0-9_-]{20,}
     | (?<=://)[^/@\s:]{1,200}:[^/@\s]{1,200}(?=@)   # name and password in an address
     """,
@@ -39,7 +41,7 @@ _HARMLESS = frozenset({"token_id", "lease_token", "token_hash"})
 
 def redact_text(text: str) -> str:
     """The text without tokens, passwords and e-mail addresses."""
-    return _EMAIL.sub(MASK, _SECRETS.sub(lambda found: (found["key"] or "") + MASK, text))
+    return _EMAIL.sub(MASK, _SECRETS.sub(lambda found: (found["key"] or found["grant"] or "") + MASK, text))
 
 
 def _redact(value: Any, depth: int) -> Any:

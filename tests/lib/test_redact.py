@@ -54,7 +54,12 @@ SECRETS = [META_TOKEN, INGEST_TOKEN, APP_TOKEN, "jo.doe+shop@example.co.uk"]
         ("postgresql://app:hunter2@localhost:5432/db", "postgresql://***@localhost:5432/db"),
         ("amqp://ph:p%40ss@127.0.0.1/ph", "amqp://***@127.0.0.1/ph"),
         ("GET /invitations/abcdefghijklmnopqrstuv/", "GET /invitations/***/"),
+        (f"GET /back?code=AQB{PROOF}&state=x", "GET /back?code=***&state=x"),
+        (f"/back?state={PROOF}#_=_", "/back?state=***#_=_"),
+        (f"{{'state': '{PROOF}', 'code': 100}}", "{'state': '***', 'code': 100}"),
+        ("signed_request=abc.def", "signed_request=***"),
         # What helps and is nobody's.
+        ("code=190 subcode=463 state=login_for_business", None),
         ("pixel 1000000000001 got 100/33, trace AstandIn000000000000001", None),
         ("lease 0190c0de-0000-7000-8000-000000000001 ended", None),
         ("EAA EAAshort pht_ a@b 12|34", None),
