@@ -15,6 +15,7 @@ from events.forms import IngestTokenForm
 from onboarding.access import get_pixel_for
 from onboarding.forms import ConnectionTestForm
 from onboarding.models import Pixel
+from onboarding.selectors import fresh_test_event_code
 from partnerhub.lib.web import language_of
 from tenants.access import advertiser_roles, get_advertiser_for, get_partner_for, partner_roles
 from tenants.roles import Act, may_any
@@ -142,7 +143,8 @@ def revoke_ingest_token(request: HttpRequest, token_id: int) -> HttpResponse:
 def _pixel_context(
     request: HttpRequest, found: Pixel, token_form: IngestTokenForm | None = None
 ) -> dict[str, object]:
-    [overview] = selectors.overviews([found], now=timezone.now())
+    now = timezone.now()
+    [overview] = selectors.overviews([found], now=now)
     roles = advertiser_roles(signed_in(request), found.advertiser)
     return {
         "may_connect": may_any(roles, Act.CONNECT),
@@ -154,7 +156,8 @@ def _pixel_context(
         "rejections": selectors.recent_failures(found, language=language_of(request)),
         "tokens": selectors.ingest_tokens(found),
         "token_form": token_form or IngestTokenForm(),
-        "test_form": ConnectionTestForm(),
+        "test_form": ConnectionTestForm(initial={"test_event_code": fresh_test_event_code(found, now=now)}),
+        "code_expired": bool(found.test_event_code) and not fresh_test_event_code(found, now=now),
         "door": settings.CONFIG.collector_url,
         "version": settings.CONFIG.graph_api_version,
     }

@@ -6,11 +6,13 @@ A token that was typed is never shown again.
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from typing import Any
 
 from django import forms
+from django.utils import timezone
 
-from onboarding.models import ActionSource
+from onboarding.models import ActionSource, Option
 from partnerhub.lib.vault import Secret
 
 _LINK_ID = re.compile(r"(?:asset_id|selected_data_sources?|datasets?|pixel_id|pixels?)[=/]?(\d{5,20})")
@@ -66,11 +68,54 @@ class AccessTokenField(forms.CharField):
         return Secret(text)
 
 
+# What Meta's dialog may have said of the token's end; a day stands for itself.
+NEVER, SIXTY_DAYS, ON_A_DAY, UNKNOWN = "never", "60_days", "day", "unknown"
+
+
+class TokenForm(forms.Form):
+    """A token, and when it ends by what Meta's dialog said: `said_expiry` of the cleaned data."""
+
+    access_token = AccessTokenField()
+    expiry = forms.ChoiceField(
+        label="When does it end?",
+        choices=[
+            (NEVER, "Never"),
+            (SIXTY_DAYS, "In 60 days"),
+            (ON_A_DAY, "On another day"),
+            (UNKNOWN, "I do not know"),
+        ],
+        widget=forms.RadioSelect,
+        help_text="Meta shows it when the token is made. We remind you in time.",
+        error_messages={"required": "Choose what Meta said; “I do not know” is fine, too."},
+    )
+    expires_on = forms.DateField(
+        label="On which day?",
+        required=False,
+        widget=forms.DateInput(attrs={"type": "date"}),
+        help_text="Only where you chose “On another day”.",
+    )
+
+    def clean(self) -> dict[str, Any]:
+        """With `said_expiry`: `never`, `60_days`, `unknown`, or an ISO date to come."""
+        data = super().clean() or {}
+        day = data.get("expires_on")
+        if data.get("expiry") != ON_A_DAY:
+            data["said_expiry"] = data.get("expiry", "")
+        elif day is None:
+            if "expires_on" not in self.errors:
+                self.add_error("expires_on", "Enter the day on which the token ends.")
+        elif day <= timezone.localdate():
+            self.add_error("expires_on", "A token that ends on that day is of no use: enter a day to come.")
+        else:
+            data["said_expiry"] = day.isoformat()
+        return data
+
+
 class PixelForm(forms.Form):
-    """A new pixel with its token."""
+    """A pixel that is to be connected."""
 
     meta_id = PixelIdField()
-    name = forms.CharField(
+    pixel_name = forms.CharField(
         label="Name", max_length=120, help_text="For you and your colleagues, such as “Web shop”."
     )
     default_action_source = forms.ChoiceField(
@@ -79,13 +124,48 @@ class PixelForm(forms.Form):
         initial=ActionSource.WEBSITE,
         help_text="Used for events that arrive without an action_source.",
     )
-    access_token = AccessTokenField()
 
 
-class TokenForm(forms.Form):
-    """A token in the place of the one before."""
+class PixelTokenForm(TokenForm, PixelForm):
+    """A new pixel with its token."""
 
-    access_token = AccessTokenField()
+    field_order = (*PixelForm.base_fields, *TokenForm.base_fields)
+
+
+class LogInForm(forms.Form):
+    """Which of the log-ins that the partner offers; `rerequest`: Meta is to ask again for what was declined."""
+
+    option = forms.ChoiceField()
+    rerequest = forms.BooleanField(required=False)
+
+    def __init__(self, *args: Any, offered: Collection[Option], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["option"].choices = [(option, option) for option in offered]  # type: ignore[attr-defined]
+
+
+class PickForm(forms.Form):
+    """What was picked from what a log-in reached: a pixel or a business."""
+
+    meta_id = forms.CharField(required=False, max_length=20)
+    business_id = forms.CharField(required=False, max_length=32)
+
+
+class DisconnectForm(forms.Form):
+    """The pixel's name, typed: nobody disconnects by a slip."""
+
+    name = forms.CharField(label="The pixel's name", max_length=120, strip=True)
+
+    def __init__(self, *args: Any, expected: str, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._expected = expected
+        self.fields["name"].help_text = f"Type “{expected}” to confirm."
+
+    def clean_name(self) -> str:
+        """The same name, whatever the case."""
+        typed = str(self.cleaned_data["name"])
+        if typed.casefold() != self._expected.casefold():
+            raise forms.ValidationError(f"That is not the pixel's name. Type “{self._expected}”.")
+        return typed
 
 
 class ConnectionTestForm(forms.Form):
@@ -96,7 +176,20 @@ class ConnectionTestForm(forms.Form):
         label="Test event code",
         strip=True,
         required=False,
-        help_text="From Events Manager → Test events, such as TEST12345. Used for this one test only.",
+        help_text="From Events Manager → Test events, such as TEST12345. Kept for tests by hand of the next"
+        " 24 hours, and used for nothing else.",
         error_messages={"invalid": "A test event code is one word of letters and digits, such as TEST12345."},
         widget=forms.TextInput(attrs={"autocomplete": "off"}),
+    )
+
+
+class TestScheduleForm(forms.Form):
+    """How often a pixel's connection is tested by itself."""
+
+    __test__ = False
+
+    every_hours = forms.ChoiceField(
+        label="Test by itself",
+        choices=[("24", "Every day"), ("168", "Every week"), ("0", "Never")],
+        help_text="Each test sends one event named PartnerHubConnectionTest.",
     )

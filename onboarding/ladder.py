@@ -126,7 +126,7 @@ def climb(subject: Subject, client: GraphClient, report: Callable[[Step], None])
         watch.done(Rung.ALIVE, Result.PASSED, _life(standing))
         if standing.scopes and SENDING_SCOPES.isdisjoint(standing.scopes):
             watch.done(Rung.PERMITTED, Result.FAILED, ", ".join(standing.scopes))
-            return Climb(TestOutcome(failure_class=str(FailureClass.PERMISSION), code=200), standing)
+            return Climb(TestOutcome(failure_class=str(FailureClass.PERMISSION), code=294), standing)
         watch.done(Rung.PERMITTED, Result.PASSED, ", ".join(standing.scopes))
 
     outcome = TestOutcome()

@@ -50,6 +50,11 @@ class Pixel(models.Model):
         max_length=20, choices=ActionSource, default=ActionSource.WEBSITE
     )
     created_at = models.DateTimeField(db_default=Now())
+    # How often its connection is tested by itself; 0: never.
+    test_every_hours = models.PositiveSmallIntegerField(default=24)
+    # For tests by hand only, and not for long: a code that stays on turns production events into tests.
+    test_event_code = models.CharField(max_length=32, blank=True)
+    test_event_code_until = models.DateTimeField(null=True, blank=True)
     # A held pixel takes events in and delivers none.
     held_at = models.DateTimeField(null=True, blank=True)
     hold = models.CharField(max_length=16, choices=Hold, blank=True)
@@ -131,8 +136,9 @@ class Credential(TokenFacts):
             models.Index(
                 fields=["look_due_at"], condition=~models.Q(state="retired"), name="credential_look_due"
             ),
+            # Also those that are refused while Graph itself is suspected: their state stays as it was.
             models.Index(
-                fields=["refused_at"], condition=models.Q(state="refused"), name="credential_refused"
+                fields=["refused_at"], condition=~models.Q(refused_at=None), name="credential_refused"
             ),
         ]
         constraints = [
@@ -254,10 +260,10 @@ class OnboardingSession(models.Model):
             models.UniqueConstraint(
                 fields=["nonce_hash"], condition=~models.Q(nonce_hash=""), name="session_nonce_once"
             ),
-            # A session that has ended keeps no secret.
+            # A session that has ended keeps no secret. (The hash of a `state` that was used is none.)
             models.CheckConstraint(
                 condition=~models.Q(state__in=["connected", "abandoned"])
-                | models.Q(grant=None, candidate=None, nonce_hash="", due_at=None),
+                | models.Q(grant=None, candidate=None, due_at=None),
                 name="session_ends_without_secrets",
             ),
         ]
@@ -316,6 +322,52 @@ class TokenLink(models.Model):
 
     def __str__(self) -> str:
         return f"link of session {self.session_id}: {self.state}"
+
+
+class Revocation(models.Model):
+    """What is still to be undone at Meta of an access that is in use no more. A worker does it, and tries again.
+
+    It is the last to hold the token, which is erased with its end.
+    """
+
+    class State(models.TextChoices):
+        """How far it is."""
+
+        WAITING = "waiting"
+        DONE = "done"
+        FAILED = "failed", "Meta did not do it"
+
+    advertiser = models.ForeignKey(Advertiser, on_delete=models.PROTECT, related_name="+")
+    # The retired credential; empty for what a session obtained and did not connect.
+    credential = models.ForeignKey(
+        Credential, on_delete=models.CASCADE, null=True, blank=True, related_name="+"
+    )
+    option = models.CharField(max_length=20, choices=Option)
+    secret = models.OneToOneField(
+        SealedToken, on_delete=models.DO_NOTHING, null=True, blank=True, related_name="+"
+    )
+    meta_id = models.CharField(max_length=20, blank=True)
+    client_business_id = models.CharField(max_length=32, blank=True)
+    system_user_id = models.CharField(max_length=32, blank=True)
+    external_business_id = models.CharField(max_length=64, blank=True)
+    state = models.CharField(max_length=8, choices=State, default=State.WAITING)
+    attempts = models.PositiveIntegerField(default=0)
+    due_at = models.DateTimeField(null=True, blank=True, db_default=Now())
+    created_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        indexes = [
+            models.Index(fields=["due_at"], condition=~models.Q(due_at=None), name="revocation_due"),
+        ]
+        constraints = [
+            models.CheckConstraint(
+                condition=models.Q(state="waiting") | models.Q(secret=None, due_at=None),
+                name="revocation_ends_without_secret",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"revocation {self.pk}: {self.state}"
 
 
 class MetaCallback(models.Model):
@@ -450,3 +502,103 @@ class ConnectionTest(models.Model):
     def is_finished(self) -> bool:
         """Whether the outcome is known."""
         return self.state in (self.State.PASSED, self.State.FAILED)
+
+
+class Notice(models.Model):
+    """One mail about a token that is owed to people: the row comes first, and is there once.
+
+    Of a pixel's credential, or of a partner's own token: then `advertiser` is empty, and no advertiser is told.
+    """
+
+    class Kind(models.TextChoices):
+        """What is told."""
+
+        EXPIRING = "expiring"
+        DIED = "died", "refused by Meta"
+        ACCESS_LOST = "access_lost", "sharing withdrawn"
+
+    class State(models.TextChoices):
+        """How far it is. What was under way when its worker died is not sent again."""
+
+        WAITING = "waiting"
+        SENDING = "sending"
+        SENT = "sent"
+        DROPPED = "dropped", "no longer true"
+        DOUBT = "doubt", "sent or not"
+        FAILED = "failed", "not taken by the mail server"
+
+    partner = models.ForeignKey(Partner, on_delete=models.CASCADE, related_name="+")
+    advertiser = models.ForeignKey(
+        Advertiser, on_delete=models.PROTECT, null=True, blank=True, related_name="+"
+    )
+    credential = models.ForeignKey(
+        Credential, on_delete=models.CASCADE, null=True, blank=True, related_name="notices"
+    )
+    partner_credential = models.ForeignKey(
+        PartnerCredential, on_delete=models.CASCADE, null=True, blank=True, related_name="+"
+    )
+    kind = models.CharField(max_length=16, choices=Kind)
+    # Of a reminder: 14, 7, 3 or 1. Else 0.
+    days = models.PositiveSmallIntegerField(default=0)
+    # What it is about: the end of the token's life, or its first refusal.
+    about = models.DateTimeField()
+    # The end is guessed, and the mail says so.
+    is_guess = models.BooleanField(default=False)
+    state = models.CharField(max_length=16, choices=State, default=State.WAITING)
+    attempts = models.PositiveSmallIntegerField(default=0)
+    made_at = models.DateTimeField(db_default=Now())
+    # While it waits: when it is sent. While it is sent: since when.
+    due_at = models.DateTimeField(db_default=Now())
+    sent_at = models.DateTimeField(null=True, blank=True)
+    recipients = models.PositiveSmallIntegerField(default=0)
+
+    class Meta:
+        indexes = [
+            models.Index(
+                fields=["due_at"], condition=models.Q(state__in=["waiting", "sending"]), name="notice_due"
+            )
+        ]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["credential", "kind", "days", "about"], name="notice_once_a_credential"
+            ),
+            models.UniqueConstraint(
+                fields=["partner_credential", "kind", "days", "about"], name="notice_once_a_partner_credential"
+            ),
+            models.CheckConstraint(
+                condition=models.Q(
+                    advertiser__isnull=False, credential__isnull=False, partner_credential=None
+                )
+                | models.Q(advertiser=None, credential=None, partner_credential__isnull=False),
+                name="notice_of_one_credential",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"notice {self.pk}: {self.kind}"
+
+
+class GraphOutage(models.Model):
+    """A time in which Graph refused so many tokens at once that it was not believed. Nobody's, and of all.
+
+    While one is open no refusal holds a pixel (onboarding/guardian.py has the rule).
+    """
+
+    began_at = models.DateTimeField()
+    ended_at = models.DateTimeField(null=True, blank=True)
+    # When it began: refused of those that answered, and whose they were.
+    refused = models.PositiveIntegerField()
+    good = models.PositiveIntegerField()
+    advertisers = models.PositiveIntegerField()
+    # Why it was taken to be over.
+    outcome = models.CharField(max_length=16, blank=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                models.Value(1), condition=models.Q(ended_at=None), name="graph_outage_one_open"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"outage since {self.began_at:%Y-%m-%d %H:%M}"

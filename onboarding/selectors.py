@@ -3,8 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
 
-from onboarding.models import ConnectionTest, Credential
+from django.db.models import QuerySet
+from django.utils.dateparse import parse_datetime
+
+from onboarding.journey import ENDS, State
+from onboarding.models import ConnectionTest, Credential, OnboardingSession, Option, Pixel, TokenLink
+from partnerhub.lib.charts import OutcomeStrip, outcome_strip
+from partnerhub.lib.graph.remedies import explain
+from tenants.models import Advertiser, Partner
+
+# What a function takes that goes over pixels.
+Pixels = QuerySet[Pixel]
+TESTS_A_PAGE: Final = 30
 
 
 def credentials_in_use(pixel_ids: Iterable[int]) -> dict[int, Credential]:
@@ -22,3 +36,128 @@ def latest_tests(pixel_ids: Iterable[int]) -> dict[int, ConnectionTest]:
         .defer("request", "answer")
     )
     return {test.pixel_id: test for test in newest if test.pixel_id is not None}
+
+
+@dataclass(frozen=True, slots=True)
+class ListedTest:
+    """A connection test in a list: `words` say what came of it."""
+
+    test: ConnectionTest
+    words: str
+    badge: str
+
+
+@dataclass(frozen=True, slots=True)
+class TestPage:
+    """A page of a pixel's connection tests, newest first; `older` is what the next page begins before."""
+
+    __test__ = False
+
+    rows: list[ListedTest]
+    strip: OutcomeStrip | None
+    older: int | None
+
+
+_BADGES: Final = {"passed": "working", "failed": "failing", "running": "waiting", "waiting": "waiting"}
+
+
+def connection_tests(pixel: Pixel, *, before: int | None, language: str) -> TestPage:
+    """The tests of a pixel before the one with this id, and the page's picture: oldest at the left."""
+    found = ConnectionTest.objects.filter(pixel=pixel).select_related("credential", "requested_by")
+    if before is not None:
+        found = found.filter(pk__lt=before)
+    tests = list(found.order_by("-id").defer("request", "answer")[: TESTS_A_PAGE + 1])
+    page = tests[:TESTS_A_PAGE]
+    finished = [test for test in reversed(page) if test.is_finished]
+    return TestPage(
+        rows=[ListedTest(test, _words(test, language), _BADGES[test.state]) for test in page],
+        strip=outcome_strip(
+            [
+                (test.created_at, test.state == ConnectionTest.State.PASSED, test.latency_ms)
+                for test in finished
+            ]
+        )
+        if finished
+        else None,
+        older=page[-1].pk if len(tests) > TESTS_A_PAGE else None,
+    )
+
+
+def _words(test: ConnectionTest, language: str) -> str:
+    if test.state == ConnectionTest.State.PASSED:
+        return "Meta counted the test event."
+    if test.state != ConnectionTest.State.FAILED:
+        return "Under way."
+    option = test.credential.option if test.credential else ""
+    return explain(test.failure_class, test.code, test.subcode, language=language, option=option).title
+
+
+def fresh_test_event_code(pixel: Pixel, *, now: datetime) -> str:
+    """The test event code that was typed last; empty once it is too old to be meant."""
+    until = pixel.test_event_code_until
+    return pixel.test_event_code if until is not None and until > now else ""
+
+
+# The wizard "Connect your pixel".
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A pixel or a business that a log-in reached, to pick from. `field` is what picking it sends."""
+
+    field: str
+    id: str
+    name: str
+    owner: str
+    last_fired: datetime | None
+    usable: bool
+
+
+def offered_options(partner: Partner, among: Iterable[Option] = Option) -> list[Option]:
+    """The auth options that the partner offers, out of these."""
+    return [option for option in among if getattr(partner, f"offers_{option}")]
+
+
+def choices_of(session: OnboardingSession) -> list[Choice]:
+    """What there is to pick from: pixels, the one with the latest activity first; before them, businesses."""
+    pixels = [
+        Choice(
+            "meta_id",
+            pixel["id"],
+            pixel.get("name") or pixel["id"],
+            pixel.get("owner", ""),
+            parse_datetime(pixel.get("last_fired") or ""),
+            pixel.get("usable", True),
+        )
+        for pixel in session.facts.get("pixels", ())
+    ]
+    if pixels:
+        return sorted(
+            pixels, key=lambda pixel: (not pixel.usable, -(pixel.last_fired or datetime.min).timestamp())
+        )
+    return [
+        Choice("business_id", business["id"], business.get("name") or business["id"], "", None, True)
+        for business in session.facts.get("businesses", ())
+    ]
+
+
+def test_of_session(session: OnboardingSession) -> ConnectionTest | None:
+    """The newest test with what the session is about to connect."""
+    return ConnectionTest.objects.filter(session=session).defer("request", "answer").order_by("-id").first()
+
+
+def link_of_session(session: OnboardingSession) -> TokenLink | None:
+    """The link that a colleague still holds."""
+    waiting = [TokenLink.State.OPEN, TokenLink.State.PASTED]
+    return TokenLink.objects.filter(session=session, state__in=waiting).select_related("created_by").first()
+
+
+def open_sessions(advertiser: Advertiser) -> list[OnboardingSession]:
+    """What was begun and not finished, the latest first; not what nobody has chosen a way for."""
+    return list(
+        OnboardingSession.objects.filter(advertiser=advertiser)
+        .exclude(state__in=ENDS)
+        .exclude(state=State.CHOOSING, facts={})
+        .select_related("pixel")
+        .order_by("-id")
+    )

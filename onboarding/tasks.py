@@ -14,6 +14,12 @@ def run_connection_test(test_id: int) -> None:
     services.run_connection_test(test_id=test_id, client=graph_client())
 
 
+@shared_task(name="onboarding.schedule_tests", ignore_result=True)
+def schedule_tests() -> None:
+    """Ask for the daily tests that are due."""
+    services.request_scheduled_tests()
+
+
 @shared_task(name="onboarding.sweep", ignore_result=True)
 def sweep() -> None:
     """Mend what lost hints and dead workers left."""

@@ -83,3 +83,11 @@ class AdvertiserRoleForm(forms.Form):
     """Another role for a member of an advertiser."""
 
     role = forms.ChoiceField(choices=ADVERTISER_ROLES)
+
+
+class ApiKeyForm(forms.Form):
+    """A new key of the API."""
+
+    name = forms.CharField(
+        label="Name", max_length=120, help_text="The program that will use it, such as “Nightly report”."
+    )

@@ -100,6 +100,10 @@ class Partner(models.Model):
     offers_shared_pixel = models.BooleanField(default=False)
     # #rrggbb, on its advertisers' pages.
     brand_colour = models.CharField(max_length=7, blank=True)
+    # The operator's, for when many partners want the same workers: turns of its pixels are so many times as
+    # long, and no more of its sends are under way at once (none: as many as Meta and the workers take).
+    delivery_weight = models.PositiveSmallIntegerField(db_default=1)
+    delivery_ceiling = models.PositiveSmallIntegerField(null=True, blank=True)
     # Names the partner in the addresses that Meta calls; random, so that it tells nothing.
     callback_key = models.CharField(max_length=43, unique=True, default=new_token)
     # What Meta's webhook handshake must repeat.
@@ -117,6 +121,13 @@ class Partner(models.Model):
             ),
             models.CheckConstraint(
                 condition=models.Q(brand_colour__regex=r"^(#[0-9a-f]{6})?$"), name="partner_colour_is_hex"
+            ),
+            models.CheckConstraint(
+                condition=models.Q(delivery_weight__range=(1, 10)), name="partner_weight_within_ten"
+            ),
+            models.CheckConstraint(
+                condition=models.Q(delivery_ceiling=None) | models.Q(delivery_ceiling__gte=1),
+                name="partner_ceiling_lets_one_through",
             ),
         ]
 
@@ -360,3 +371,21 @@ class Invitation(models.Model):
         if self.revoked_at:
             return "revoked"
         return "expired" if self.expires_at <= now else "open"
+
+
+class ApiKey(models.Model):
+    """A key of the management API: it does what its person may do, and no more. Only its hash is kept."""
+
+    person = models.ForeignKey(Person, on_delete=models.CASCADE, related_name="api_keys")
+    name = models.CharField(max_length=120)
+    key_hash = models.CharField(max_length=64, unique=True)
+    last_four = models.CharField(max_length=4)
+    created_at = models.DateTimeField(db_default=Now())
+    last_used_at = models.DateTimeField(null=True, blank=True)
+    revoked_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        verbose_name = "API key"
+
+    def __str__(self) -> str:
+        return f"{self.name} …{self.last_four}"

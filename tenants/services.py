@@ -11,6 +11,7 @@ from partnerhub.lib.vault import Secret
 from tenants.models import (
     Advertiser,
     AdvertiserMembership,
+    ApiKey,
     Invitation,
     Partner,
     PartnerCredential,
@@ -19,7 +20,7 @@ from tenants.models import (
 )
 from tenants.roles import AdvertiserRole, PartnerRole
 from tenants.secrets import vault
-from tenants.tokens import hash_token, new_token
+from tenants.tokens import API_KEY_PREFIX, hash_token, new_token
 
 # Long enough for a holiday week, short enough that a forgotten mail opens nothing.
 INVITATION_LIFE = timedelta(days=7)
@@ -229,3 +230,17 @@ def _keep_an_admin(membership: AdvertiserMembership, role: AdvertiserRole | None
     )
     if role != AdvertiserRole.ADMIN and [admin.pk for admin in admins.order_by("pk")] == [membership.pk]:
         raise LastOwner("An advertiser keeps at least one admin.")
+
+
+@transaction.atomic
+def issue_api_key(*, person: Person, name: str) -> tuple[ApiKey, str]:
+    """A new key of the person's, and its text, which is shown once and kept as a hash."""
+    text = new_token(API_KEY_PREFIX)
+    key = ApiKey.objects.create(person=person, name=name, key_hash=hash_token(text), last_four=text[-4:])
+    return key, text
+
+
+@transaction.atomic
+def revoke_api_key(*, key: ApiKey) -> bool:
+    """Whether this call revoked it. From its commit on no request with it is answered."""
+    return bool(ApiKey.objects.filter(pk=key.pk, revoked_at=None).update(revoked_at=timezone.now()))

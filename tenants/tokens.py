@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import secrets
 
+# By which whoever finds one in a log, or a scanner of repositories, knows what it is.
+API_KEY_PREFIX = "phk_"
 # 256 bits: guessing is hopeless, so a plain hash (no salt, no stretching) keeps it safe at rest.
 TOKEN_BYTES = 32
 

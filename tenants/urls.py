@@ -2,10 +2,12 @@
 
 from django.urls import path
 
-from tenants import views
+from tenants import key_views, views
 
 app_name = "tenants"
 urlpatterns = [
+    path("account/api-keys/", key_views.api_keys, name="api_keys"),
+    path("account/api-keys/<int:key_id>/revoke/", key_views.revoke_api_key, name="revoke_api_key"),
     path("invitations/<str:token>/", views.invitation, name="invitation"),
     path("invitations/<int:invitation_id>/resend/", views.resend_invitation, name="resend_invitation"),
     path("invitations/<int:invitation_id>/revoke/", views.revoke_invitation, name="revoke_invitation"),

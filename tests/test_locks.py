@@ -40,6 +40,8 @@ NOBODYS = {
     "django_content_type": "Django's list of models",
     "django_migrations": "names of migrations",
     "django_session": "sign-in: found by a random key",
+    "onboarding_graphoutage": "times at which Graph was not believed, of all together; operators read it",
+    "tenants_apikey": "a person's, who may belong to many tenants; locked by the person",
     "tenants_person": "sign-in; a person may belong to many tenants (no web process can make an operator)",
     "tenants_person_groups": "Django's; empty",
     "tenants_person_user_permissions": "Django's; empty",
@@ -54,9 +56,12 @@ DISPATCH = {
     "onboarding_pixel",
     "onboarding_credential",
     "onboarding_connectiontest",
+    "onboarding_notice",
     "onboarding_onboardingsession",
+    "onboarding_revocation",
     "onboarding_metacallback",
     "events_pixellog",
+    "events_backlog",
     "events_delivery",
 }
 

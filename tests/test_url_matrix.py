@@ -33,6 +33,7 @@ PEOPLES_PAGE = (302, 404, 404, 200, 200, 200, 200, 200)
 PARTNERS_PAGE = (302, 404, 404, 404, 404, 200, 200, 200)
 NOT_THAT_WAY = (405,) * 8
 FOR_ALL = (200,) * 8
+WITHOUT_A_KEY = (401,) * 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +123,26 @@ MATRIX = {
     ),
     "onboarding:test_connection": Route(NOT_THAT_WAY, (302, 404, 404, 403, 302, 302, 302, 302), pixel),
     "onboarding:test": Route(PEOPLES_PAGE, NOT_THAT_WAY, lambda of: (of.test.pk,)),
+    "onboarding:tests": Route(PEOPLES_PAGE, NOT_THAT_WAY, pixel),
+    "onboarding:test_schedule": Route(
+        NOT_THAT_WAY, (302, 404, 404, 403, 302, 302, 302, 302), pixel, {"every_hours": "168"}
+    ),
+    "onboarding:test_advertiser": Route(NOT_THAT_WAY, (302, 404, 404, 403, 302, 302, 302, 302), advertiser),
+    "onboarding:test_partner": Route(NOT_THAT_WAY, (302, 404, 404, 404, 404, 302, 302, 302), partner),
+    # The API answers those with a key; signing in to the site gives none.
+    "onboarding:api_pixels": Route(WITHOUT_A_KEY, NOT_THAT_WAY),
+    "onboarding:api_pixel": Route(WITHOUT_A_KEY, NOT_THAT_WAY, pixel),
+    "onboarding:api_pixel_tests": Route(WITHOUT_A_KEY, WITHOUT_A_KEY, pixel),
+    "onboarding:api_tests": Route(NOT_THAT_WAY, WITHOUT_A_KEY),
+    "onboarding:api_test": Route(WITHOUT_A_KEY, NOT_THAT_WAY, lambda of: (of.test.pk,)),
+    "tenants:api_keys": Route(
+        (302, 200, 200, 200, 200, 200, 200, 200),
+        (302, 200, 200, 200, 200, 200, 200, 200),
+        data={"name": "Nightly report"},
+    ),
+    "tenants:revoke_api_key": Route(
+        NOT_THAT_WAY, (302, 404, 404, 404, 404, 404, 404, 302), lambda of: (of.api_key.pk,)
+    ),
     # Events.
     "events:partner_home": Route(PARTNERS_PAGE, NOT_THAT_WAY, partner),
     "events:advertiser_home": Route(PEOPLES_PAGE, NOT_THAT_WAY, advertiser),

@@ -129,6 +129,9 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 ("created_at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                ("test_every_hours", models.PositiveSmallIntegerField(default=24)),
+                ("test_event_code", models.CharField(blank=True, max_length=32)),
+                ("test_event_code_until", models.DateTimeField(blank=True, null=True)),
                 ("held_at", models.DateTimeField(blank=True, null=True)),
                 (
                     "hold",
@@ -559,6 +562,96 @@ class Migration(migrations.Migration):
             ],
         ),
         migrations.CreateModel(
+            name="Revocation",
+            fields=[
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                (
+                    "option",
+                    models.CharField(
+                        choices=[
+                            ("business_extension", "Meta Business Extension"),
+                            ("login_for_business", "Facebook Login for Business"),
+                            ("pasted_token", "pasted system-user token"),
+                            ("shared_pixel", "pixel shared with the partner"),
+                        ],
+                        max_length=20,
+                    ),
+                ),
+                ("meta_id", models.CharField(blank=True, max_length=20)),
+                ("client_business_id", models.CharField(blank=True, max_length=32)),
+                ("system_user_id", models.CharField(blank=True, max_length=32)),
+                ("external_business_id", models.CharField(blank=True, max_length=64)),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[("waiting", "Waiting"), ("done", "Done"), ("failed", "Meta did not do it")],
+                        default="waiting",
+                        max_length=8,
+                    ),
+                ),
+                ("attempts", models.PositiveIntegerField(default=0)),
+                (
+                    "due_at",
+                    models.DateTimeField(
+                        blank=True, db_default=django.db.models.functions.datetime.Now(), null=True
+                    ),
+                ),
+                ("created_at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                (
+                    "advertiser",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="tenants.advertiser",
+                    ),
+                ),
+                (
+                    "credential",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="+",
+                        to="onboarding.credential",
+                    ),
+                ),
+                (
+                    "secret",
+                    models.OneToOneField(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.DO_NOTHING,
+                        related_name="+",
+                        to="onboarding.sealedtoken",
+                    ),
+                ),
+            ],
+            options={
+                "indexes": [
+                    models.Index(
+                        condition=models.Q(("due_at", None), _negated=True),
+                        fields=["due_at"],
+                        name="revocation_due",
+                    ),
+                ],
+                "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            ("state", "waiting"),
+                            models.Q(("due_at", None), ("secret", None)),
+                            _connector="OR",
+                        ),
+                        name="revocation_ends_without_secret",
+                    ),
+                ],
+            },
+        ),
+        migrations.CreateModel(
             name="MetaCallback",
             fields=[
                 (
@@ -695,7 +788,7 @@ class Migration(migrations.Migration):
             constraint=models.CheckConstraint(
                 condition=models.Q(
                     models.Q(("state__in", ["connected", "abandoned"]), _negated=True),
-                    models.Q(("candidate", None), ("due_at", None), ("grant", None), ("nonce_hash", "")),
+                    models.Q(("candidate", None), ("due_at", None), ("grant", None)),
                     _connector="OR",
                 ),
                 name="session_ends_without_secrets",

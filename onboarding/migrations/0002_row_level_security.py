@@ -55,6 +55,13 @@ POLICIES: Policies = {
         ("app", "ALL", f"{REACHED} OR {BY_LINK}", f"{REACHED} OR {BY_LINK}"),
         ("worker", "ALL", TAKEN_UP, TAKEN_UP),
     ],
+    # Dates and states for the sweep, and no secret.
+    "onboarding_revocation": [
+        ("app", "ALL", REACHED, REACHED),
+        ("worker", "SELECT", "true", None),
+        ("worker", "INSERT", None, TAKEN_UP),
+        ("worker", "UPDATE", TAKEN_UP, TAKEN_UP),
+    ],
     "onboarding_metacallback": [
         (
             "app",
@@ -94,6 +101,8 @@ ALTER TABLE onboarding_onboardingsession ADD CONSTRAINT session_of_advertiser UN
 ALTER TABLE onboarding_tokenlink ADD CONSTRAINT token_link_of_same_advertiser
     FOREIGN KEY (session_id, advertiser_id) REFERENCES onboarding_onboardingsession (id, advertiser_id);
 ALTER TABLE onboarding_tokenlink ADD CONSTRAINT token_link_secret_of_same_advertiser
+    FOREIGN KEY (secret_id, advertiser_id) REFERENCES onboarding_sealedtoken (id, advertiser_id);
+ALTER TABLE onboarding_revocation ADD CONSTRAINT revocation_secret_of_same_advertiser
     FOREIGN KEY (secret_id, advertiser_id) REFERENCES onboarding_sealedtoken (id, advertiser_id);
 """
 

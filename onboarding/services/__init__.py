@@ -11,11 +11,16 @@ from onboarding.services.credentials import (
 from onboarding.services.pixels import DELIVER, PixelExists, add_pixel, hold_pixel, release_pixel
 from onboarding.services.proofs import (
     RUN_TEST,
+    Asked,
     NoCredential,
+    TestTooSoon,
     TestUnderWay,
     finish_connection_test,
     request_connection_test,
+    request_connection_tests,
+    request_scheduled_tests,
     run_connection_test,
+    set_test_schedule,
     start_connection_test,
     sweep_connection_tests,
 )
@@ -23,8 +28,10 @@ from onboarding.services.proofs import (
 __all__ = [
     "DELIVER",
     "RUN_TEST",
+    "Asked",
     "NoCredential",
     "PixelExists",
+    "TestTooSoon",
     "TestUnderWay",
     "add_pixel",
     "erase_token",
@@ -34,10 +41,13 @@ __all__ = [
     "open_token",
     "release_pixel",
     "request_connection_test",
+    "request_connection_tests",
+    "request_scheduled_tests",
     "retire_credential",
     "run_connection_test",
     "save_pasted_token",
     "seal_token",
+    "set_test_schedule",
     "start_connection_test",
     "sweep_connection_tests",
 ]

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import Any, Final
 
 from django.db import IntegrityError, transaction
+from django.db.models import Exists, F, OuterRef, Subquery
+from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from onboarding.ladder import Step, Subject, TestOutcome, climb
@@ -35,13 +39,38 @@ class NoCredential(Exception):
     """The pixel has no token to test with."""
 
 
+# A person who presses again after each remedy stays below it; a program in a loop does not.
+TESTS_A_MINUTE: Final = 5
+# A code of Events Manager's page is for the hour in which somebody looks at that page.
+TEST_EVENT_CODE_LIFE: Final = timedelta(hours=24)
+# Of the daily tests, so many are asked for at each tick (every minute): 10,000 pixels are spread over the day.
+SCHEDULED_A_TICK: Final = 20
+
+
+class TestTooSoon(Exception):
+    """The pixel was tested TESTS_A_MINUTE times within the last minute."""
+
+    __test__ = False
+
+
 def request_connection_test(
-    *, pixel: Pixel, requested_by: Person | None, test_event_code: str = ""
+    *,
+    pixel: Pixel,
+    requested_by: Person | None,
+    test_event_code: str = "",
+    trigger: ConnectionTest.Trigger = ConnectionTest.Trigger.PERSON,
 ) -> ConnectionTest:
-    """A connection test that waits for a worker. Raises NoCredential, TestUnderWay."""
+    """A connection test that waits for a worker. Raises NoCredential, TestUnderWay, TestTooSoon.
+
+    A code that is given is kept for TEST_EVENT_CODE_LIFE, for further tests by hand.
+    """
     credential = Credential.objects.filter(pixel=pixel).exclude(state=Credential.State.RETIRED).first()
     if credential is None:
         raise NoCredential
+    now = timezone.now()
+    last_minute = ConnectionTest.objects.filter(pixel=pixel, created_at__gt=now - timedelta(minutes=1))
+    if last_minute.count() >= TESTS_A_MINUTE:
+        raise TestTooSoon
     try:
         with transaction.atomic():
             test = ConnectionTest.objects.create(
@@ -51,13 +80,77 @@ def request_connection_test(
                 credential=credential,
                 test_event_code=test_event_code,
                 requested_by=requested_by,
+                trigger=trigger,
             )
     except IntegrityError as error:
         if "connection_test_one_at_a_time" in str(error):
             raise TestUnderWay from None
         raise
+    if test_event_code:
+        Pixel.objects.filter(pk=pixel.pk).update(
+            test_event_code=test_event_code, test_event_code_until=now + TEST_EVENT_CODE_LIFE
+        )
     hint_after_commit(RUN_TEST, test.pk)
     return test
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What came of asking for many tests: those that wait now, and the pixels that got none, each with why."""
+
+    tests: list[ConnectionTest]
+    left_out: list[tuple[Pixel, str]]
+
+
+def request_connection_tests(
+    *, pixels: Iterable[Pixel], requested_by: Person | None, trigger: ConnectionTest.Trigger
+) -> Asked:
+    """A test of each of the pixels that can be tested now. The workers take them one by one."""
+    asked = Asked([], [])
+    for pixel in pixels:
+        try:
+            test = request_connection_test(pixel=pixel, requested_by=requested_by, trigger=trigger)
+        except NoCredential:
+            asked.left_out.append((pixel, "It is not connected yet."))
+        except TestUnderWay:
+            asked.left_out.append((pixel, "A test of it is running."))
+        except TestTooSoon:
+            asked.left_out.append((pixel, "It was tested several times within a minute."))
+        else:
+            asked.tests.append(test)
+    return asked
+
+
+@transaction.atomic
+def set_test_schedule(*, pixel: Pixel, every_hours: int) -> None:
+    """How often the pixel's connection is tested by itself; 0: never."""
+    Pixel.objects.filter(pk=pixel.pk).update(test_every_hours=every_hours)
+
+
+def request_scheduled_tests() -> int:
+    """Ask for the tests by the clock that are due, a few at a time, those never tested first. How many.
+
+    Only of what is believed to work: a refused credential is mended by a person, who tests then. For workers.
+    """
+    now = timezone.now()
+    latest = ConnectionTest.objects.filter(pixel=OuterRef("pk")).order_by("-id").values("created_at")[:1]
+    works = Credential.objects.filter(
+        pixel=OuterRef("pk"), state__in=[Credential.State.WORKING, Credential.State.UNTESTED]
+    )
+    due = (
+        Pixel.objects.filter(Exists(works), test_every_hours__gt=0, held_at=None)
+        .annotate(tested_at=Coalesce(Subquery(latest), F("created_at")))
+        .filter(tested_at__lt=now - F("test_every_hours") * timedelta(hours=1))
+        .order_by("tested_at", "pk")[:SCHEDULED_A_TICK]
+    )
+    count = 0
+    for pixel in due:
+        with tenant_scope(advertiser_id=pixel.advertiser_id):
+            asked = request_connection_tests(
+                pixels=[pixel], requested_by=None, trigger=ConnectionTest.Trigger.SCHEDULE
+            )
+        count += len(asked.tests)
+    return count
 
 
 # Longer than the ladder's four calls may take (onboarding.graph), so that only a dead worker's test is ended.

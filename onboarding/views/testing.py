@@ -92,6 +92,9 @@ def _start_test(request: HttpRequest, pixel: Pixel, test_event_code: str = "") -
     except services.TestUnderWay:
         under_way = ConnectionTest.objects.filter(pixel=pixel).latest("pk")
         return redirect("onboarding:test", under_way.pk)
+    except services.TestTooSoon:
+        messages.error(request, "This pixel was tested several times within a minute. Wait a moment.")
+        return redirect("events:pixel", pixel.pk)
     except services.NoCredential:
         messages.error(request, "There is no token to test with yet. Paste one first.")
         return redirect("onboarding:paste_token", pixel.pk)

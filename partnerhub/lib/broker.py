@@ -158,6 +158,9 @@ def _schedule(settings: Config) -> dict[str, dict[str, Any]]:
     return {
         "sweep deliveries": every(sweep, "events.sweep", EXPIRE_AFTER_TICKS * sweep),
         "sweep connection tests": every(sweep, "onboarding.sweep", EXPIRE_AFTER_TICKS * sweep),
+        "ask for daily tests": every(
+            timedelta(minutes=1), "onboarding.schedule_tests", timedelta(minutes=6)
+        ),
         # Also made when a worker starts; a week ahead, so that a day without beat harms nobody.
         "make partitions": every(
             crontab(hour="*/6", minute="7"), "events.make_partitions", timedelta(hours=6)

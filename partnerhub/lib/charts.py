@@ -21,6 +21,11 @@ _HEIGHT = 140
 _LEAST_BAR = 2
 _TICK_EVERY = 6
 
+_STRIP_HEIGHT = 60
+# A quick one is still seen, and its colour told.
+_LEAST_OUTCOME = 10
+_LEAST_SLOTS = 30
+
 _SPARK_STEP = 4
 _SPARK_HEIGHT = 24
 # The line is drawn with its middle on the path: half a stroke of room keeps it inside the view box.
@@ -140,6 +145,68 @@ def sparkline(values: Sequence[int]) -> Sparkline:
         line=line,
         area=f"{line}L{width} {_SPARK_HEIGHT}L0 {_SPARK_HEIGHT}Z",
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """One thing that was tried: when, whether it went well, how long it took, and its place."""
+
+    at: datetime
+    went_well: bool
+    ms: int | None
+    slot_x: int
+    slot_width: int
+    x: int
+    y: int
+    width: int
+    height: int
+
+
+@dataclass(frozen=True, slots=True)
+class OutcomeStrip:
+    """Outcomes from the oldest to the newest: as high as they took long; one without a time is full height."""
+
+    width: int
+    height: int
+    outcomes: tuple[Outcome, ...]
+    slowest_ms: int
+
+    @property
+    def good(self) -> int:
+        """How many went well."""
+        return sum(outcome.went_well for outcome in self.outcomes)
+
+
+def outcome_strip(outcomes: Sequence[tuple[datetime, bool, int | None]]) -> OutcomeStrip:
+    """A bar for each (when, whether it went well, milliseconds), the oldest first.
+
+    Raises ValueError where there is none.
+    """
+    if not outcomes:
+        raise ValueError("a strip takes an outcome")
+    slowest = max((ms for _, _, ms in outcomes if ms is not None), default=0)
+    drawn = []
+    for index, (at, went_well, ms) in enumerate(outcomes):
+        height = _STRIP_HEIGHT
+        if ms is not None and slowest:
+            height = max(_LEAST_OUTCOME, round(_STRIP_HEIGHT * ms / slowest))
+        slot_x = index * _SLOT_WIDTH
+        drawn.append(
+            Outcome(
+                at=at,
+                went_well=went_well,
+                ms=ms,
+                slot_x=slot_x,
+                slot_width=_SLOT_WIDTH,
+                x=slot_x + (_SLOT_WIDTH - _BAR_WIDTH) // 2,
+                y=_STRIP_HEIGHT - height,
+                width=_BAR_WIDTH,
+                height=height,
+            )
+        )
+    # A few stand at the right size, not stretched over the page.
+    slots = max(len(outcomes), _LEAST_SLOTS)
+    return OutcomeStrip(slots * _SLOT_WIDTH, _STRIP_HEIGHT, tuple(drawn), slowest)
 
 
 def _clock(moment: datetime, zone: tzinfo) -> str:

@@ -63,6 +63,8 @@ class Migration(migrations.Migration):
                 ("offers_pasted_token", models.BooleanField(default=True)),
                 ("offers_shared_pixel", models.BooleanField(default=False)),
                 ("brand_colour", models.CharField(blank=True, max_length=7)),
+                ("delivery_weight", models.PositiveSmallIntegerField(db_default=1)),
+                ("delivery_ceiling", models.PositiveSmallIntegerField(blank=True, null=True)),
                 (
                     "callback_key",
                     models.CharField(default=tenants.tokens.new_token, max_length=43, unique=True),
@@ -232,6 +234,34 @@ class Migration(migrations.Migration):
             ],
         ),
         migrations.CreateModel(
+            name="ApiKey",
+            fields=[
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("name", models.CharField(max_length=120)),
+                ("key_hash", models.CharField(max_length=64, unique=True)),
+                ("last_four", models.CharField(max_length=4)),
+                ("created_at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                ("last_used_at", models.DateTimeField(blank=True, null=True)),
+                ("revoked_at", models.DateTimeField(blank=True, null=True)),
+                (
+                    "person",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="api_keys",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+            ],
+            options={
+                "verbose_name": "API key",
+            },
+        ),
+        migrations.CreateModel(
             name="Invitation",
             fields=[
                 (
@@ -314,6 +344,19 @@ class Migration(migrations.Migration):
             model_name="partner",
             constraint=models.CheckConstraint(
                 condition=models.Q(("brand_colour__regex", "^(#[0-9a-f]{6})?$")), name="partner_colour_is_hex"
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="partner",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("delivery_weight__range", (1, 10))), name="partner_weight_within_ten"
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="partner",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("delivery_ceiling", None), ("delivery_ceiling__gte", 1), _connector="OR"),
+                name="partner_ceiling_lets_one_through",
             ),
         ),
         migrations.AddField(

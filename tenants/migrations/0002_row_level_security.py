@@ -126,6 +126,7 @@ ALTER TABLE tenants_invitation ADD CONSTRAINT invitation_of_same_partner
 REACHED_PARTNER = "partner_id = ANY ((SELECT tenants_reached_partners())::bigint[])"
 REACHED_ADVERTISER = "advertiser_id = ANY ((SELECT tenants_reached_advertisers())::bigint[])"
 OWN = "person_id = (SELECT tenants_person())"
+SHOWN_KEY = "key_hash = (SELECT tenants_link())"
 INVITED_BY_LINK = "token_hash = (SELECT tenants_invitation())"
 WORKED = "((SELECT tenants_worked_partners())::bigint[])"
 
@@ -139,6 +140,8 @@ POLICIES: Policies = {
         ("app", "UPDATE", "true", NO_NEW_OPERATOR),
         ("worker", "SELECT", "id = ANY ((SELECT tenants_worked_people())::bigint[])", None),
     ],
+    # A person's own; or the one that a request of the API shows.
+    "tenants_apikey": [("app", "ALL", f"{OWN} OR {SHOWN_KEY}", f"{OWN} OR {SHOWN_KEY}")],
     "tenants_partner": [
         (
             "app",

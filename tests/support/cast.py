@@ -12,12 +12,13 @@ from django.utils import timezone
 
 from events.models import Attempt, Delivery, Event, IngestToken, Rejection
 from events.services import issue_ingest_token
-from onboarding.models import ConnectionTest, MetaCallback, OnboardingSession, Pixel, TokenLink
+from onboarding.models import ConnectionTest, MetaCallback, OnboardingSession, Pixel, Revocation, TokenLink
 from onboarding.services import add_pixel, save_pasted_token
 from partnerhub.lib.vault import Secret
 from tenants.models import (
     Advertiser,
     AdvertiserMembership,
+    ApiKey,
     Invitation,
     Logo,
     Partner,
@@ -25,7 +26,7 @@ from tenants.models import (
     Person,
 )
 from tenants.roles import AdvertiserRole, PartnerRole
-from tenants.services import invite_person
+from tenants.services import invite_person, issue_api_key
 from tenants.tokens import hash_token, new_token
 from tests.support.factories import join_advertiser, join_partner, make_advertiser, make_partner, make_person
 from tests.support.log import append_count
@@ -42,6 +43,8 @@ class Tenant:
     session: OnboardingSession
     link: TokenLink
     callback: MetaCallback
+    # The owner's.
+    api_key: ApiKey
     token: IngestToken
     event: Event
     to_partner: Invitation
@@ -101,6 +104,7 @@ def make_tenant(name: str) -> Tenant:
         pixel_meta_id=pixel.meta_id,
         expires_at=timezone.now() + timedelta(days=7),
     )
+    Revocation.objects.create(advertiser=advertiser, option="login_for_business", credential=credential)
     callback = MetaCallback.objects.create(
         partner=partner, kind=MetaCallback.Kind.DATA_DELETION, digest="0" * 64, confirmation_code=new_token()
     )
@@ -117,6 +121,7 @@ def make_tenant(name: str) -> Tenant:
         session=session,
         link=link,
         callback=callback,
+        api_key=issue_api_key(person=owner, name=f"{name} report")[0],
         token=token,
         event=event,
         to_partner=to_partner,
