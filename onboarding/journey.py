@@ -16,7 +16,7 @@ class State(StrEnum):
     AT_META = "at_meta"  # Meta's log-in dialog is open, or was closed
     EXCHANGING = "exchanging"  # a worker turns the code into a token, and reads what it reaches
     PICKING = "picking"  # several businesses or pixels: a person picks
-    TAKING = "taking"  # a worker takes what the pixel needs: a system user's token, an assignment
+    TAKING = "taking"  # a worker takes what the pixel needs, and looks at what was pasted
     ENTERING = "entering"  # a person pastes a token
     WITH_COLLEAGUE = "with_colleague"  # a forwarded link waits for the token
     SHARING = "sharing"  # a worker looks whether the pixel is shared by now
@@ -36,6 +36,7 @@ class Move(StrEnum):
     FIND_MANY = "find_many"
     FIND_ONE = "find_one"
     PICK = "pick"
+    GO_ON = "go_on"  # a part of the worker's step is done and kept: the rest follows
     TAKE = "take"  # the token is there, the system user is assigned
     FORWARD = "forward"
     RECALL = "recall"
@@ -63,6 +64,7 @@ TRANSITIONS: dict[State, dict[Move, State]] = {
         **_ANYWHERE,
     },
     State.EXCHANGING: {
+        Move.GO_ON: State.EXCHANGING,
         Move.FIND_MANY: State.PICKING,
         Move.FIND_ONE: State.TAKING,
         Move.WAIT: State.EXCHANGING,
@@ -72,31 +74,30 @@ TRANSITIONS: dict[State, dict[Move, State]] = {
     State.PICKING: {
         Move.PICK: State.TAKING,
         Move.LOG_IN: State.AT_META,
-        Move.REFUSE: State.STUCK,
         **_ANYWHERE,
     },
     State.TAKING: {
+        Move.GO_ON: State.TAKING,
         Move.TAKE: State.PROVING,
-        Move.FIND_MANY: State.PICKING,
+        # The sharing that was asked for waits for the partner's yes.
+        Move.SHARE: State.SHARING,
         Move.WAIT: State.TAKING,
         Move.REFUSE: State.STUCK,
         **_ANYWHERE,
     },
     State.ENTERING: {
-        Move.PASTE: State.ENTERING,
-        Move.SUBMIT: State.PROVING,
+        Move.SUBMIT: State.TAKING,
         Move.FORWARD: State.WITH_COLLEAGUE,
-        Move.REFUSE: State.STUCK,
         **_ANYWHERE,
     },
     State.WITH_COLLEAGUE: {
-        Move.SUBMIT: State.PROVING,
+        Move.SUBMIT: State.TAKING,
         Move.RECALL: State.ENTERING,
         Move.REFUSE: State.STUCK,
         **_ANYWHERE,
     },
     State.SHARING: {
-        Move.FIND_MANY: State.PICKING,
+        Move.LOG_IN: State.AT_META,
         Move.FIND_ONE: State.TAKING,
         Move.WAIT: State.SHARING,
         Move.REFUSE: State.STUCK,
@@ -108,7 +109,7 @@ TRANSITIONS: dict[State, dict[Move, State]] = {
         Move.REFUSE: State.STUCK,
         **_ANYWHERE,
     },
-    State.STUCK: {**_OPENINGS, Move.PICK: State.TAKING, Move.SUBMIT: State.PROVING, **_ANYWHERE},
+    State.STUCK: {**_OPENINGS, Move.PICK: State.TAKING, **_ANYWHERE},
     State.CONNECTED: {},
     State.ABANDONED: {},
 }

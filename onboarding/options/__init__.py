@@ -4,5 +4,12 @@ from __future__ import annotations
 
 from onboarding.models import Option
 from onboarding.options.base import Adapter
+from onboarding.options.business_extension import BusinessExtension
+from onboarding.options.login_for_business import LoginForBusiness
+from onboarding.options.pasted_token import PastedToken
+from onboarding.options.shared_pixel import SharedPixel
 
-ADAPTERS: dict[Option, Adapter] = {}
+ADAPTERS: dict[Option, Adapter] = {
+    adapter.option: adapter
+    for adapter in (BusinessExtension(), LoginForBusiness(), PastedToken(), SharedPixel())
+}

@@ -7,13 +7,19 @@ The facts of a session, all texts, lists of them, or lists of small objects; nev
 
     meta_id, pixel_name          the pixel that is wanted, as far as it is known
     default_action_source        for the pixel to be made
-    said_expiry                  of a pasted token: `never`, `60_days`, `unknown`, or an ISO date
-    business_id, business_name   the client business that was chosen
-    businesses                   to pick from: [{"id", "name", "verification"}]
+    business_id, business_name   the business that owns the pixel
     pixels                       to pick from: [{"id", "name", "owner", "business_id", "last_fired", "usable"}]
-    external_business_id         ours, of a Business Extension install; never used twice
+    external_business_id         ours, of a Business Extension install: the same for a connection's whole life
+    client_business_id           the business that logged in, where that may be another
+    said_expiry                  of a pasted token: `never`, `60_days`, `unknown`, or an ISO date
+    grant                        what the grant is: `code`, `user_token`, `long_user_token`
     system_user_id               at Meta, behind the candidate or assigned to the pixel
+    assigned                     whether we gave the partner's system user the pixel: undone if it comes to nothing
     declined                     scopes that the person declined
+    asked_anew                   whether the person was sent to log in once more
+    expires_at, never_expires, data_access_expires_at, scopes, issuing_app_id   of the candidate, as Graph tells
+
+Those from `client_business_id` on belong to the option that found them: they are forgotten when it is left.
 """
 
 from __future__ import annotations
@@ -26,7 +32,7 @@ from typing import Any, Protocol
 from onboarding.journey import Move
 from onboarding.models import Option
 from partnerhub.lib.graph import GraphClient
-from partnerhub.lib.graph.errors import GraphError
+from partnerhub.lib.graph.errors import FailureClass, GraphError
 from partnerhub.lib.vault import Secret
 
 
@@ -63,8 +69,9 @@ class Step:
     """What an adapter found out: the move, and what the session holds from then on.
 
     `facts` are merged into the session's. A `grant` or `candidate` takes the place of the one before; with
-    `forget_grant` the one before is erased. `uses_sending_token` says that the partner's sending token is to open
-    the pixel. `problem` is a key of the error dictionary; `error` what Graph said. `wait_seconds` for Move.WAIT.
+    `forget_grant` the grant is given up: ended at Meta, and erased. `uses_sending_token` says that the partner's
+    sending token is to open the pixel; `sending_token` is one just made, where it had none. `problem` is a key of
+    the error dictionary; `error` what Graph said. `wait_seconds` for Move.WAIT: 0 leaves it to the caller.
     """
 
     move: Move
@@ -73,6 +80,8 @@ class Step:
     candidate: Secret | None = None
     forget_grant: bool = False
     uses_sending_token: bool = False
+    sending_token: Secret | None = None
+    sending_token_expires_in: int | None = None
     problem: str = ""
     error: GraphError | None = None
     wait_seconds: float = 0.0
@@ -80,7 +89,10 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """What Graph tells of a token without a pixel: `debug_token`'s fields. None where Graph does not tell."""
+    """What Graph tells of a token without a pixel: `debug_token`'s fields. None where Graph does not tell.
+
+    `error` says why it is not valid; or, where it is, why it reaches the pixel no more: a sharing was withdrawn.
+    """
 
     is_valid: bool | None = None
     app_id: str = ""
@@ -104,19 +116,47 @@ class Opening:
     external_business_id: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Leftover:
+    """An access in use no more, to be undone at Meta. Empty: not ours to undo, or none. `token` is no partner's."""
+
+    partner: PartnerSide
+    token: Secret | None = None
+    meta_id: str = ""
+    client_business_id: str = ""
+    system_user_id: str = ""
+    external_business_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Dialog:
+    """Meta's log-in dialog: the parameters of its address beside our own, and facts to keep with the session."""
+
+    params: Mapping[str, str]
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
 class Adapter(Protocol):
     """One auth option. Each network call of it ends within onboarding.graph.DEADLINE_SECONDS."""
 
     option: Option
     # What opens a session of it.
     opening: Move
+    # Whether a person may log in at Meta for it.
+    has_dialog: bool
+    # Whether it needs the pixel's number before anything else.
+    needs_meta_id: bool
+    # What undoing it at Meta does, as a person is told beforehand; empty: nothing can be undone there.
+    undoing: str
+    # Refusals of the proof that mean something else here than by their numbers: (code, subcode) → problem.
+    proof_problems: Mapping[tuple[int | None, int | None], str]
 
     def missing(self, partner: PartnerSide) -> list[str]:
         """What the partner's set-up lacks before this option can be offered, in words; empty: nothing."""
         ...
 
-    def dialog_url(self, view: SessionView, *, state: str, rerequest: bool) -> str:
-        """Where the browser is sent to log in. Raises NotImplementedError where there is no dialog."""
+    def dialog(self, view: SessionView, *, rerequest: bool) -> Dialog:
+        """Where the browser is sent to log in. Raises NotImplementedError where there is no dialog. No network."""
         ...
 
     def advance(self, view: SessionView, client: GraphClient) -> Step:
@@ -134,6 +174,40 @@ class Adapter(Protocol):
         """A new token and its life in seconds; None where Graph refreshes none of this option. Raises GraphError."""
         ...
 
-    def revoke(self, opening: Opening, client: GraphClient) -> bool:
-        """Undo at Meta what can be undone; False where there is nothing. Raises GraphError."""
+    def revoke(self, leftover: Leftover, client: GraphClient) -> bool:
+        """Undo at Meta what can be undone; False where there is nothing. Raises GraphError. Again changes nothing."""
         ...
+
+
+# What passes by itself, sooner or later.
+_PASSING = frozenset(
+    {
+        FailureClass.TRANSIENT,
+        FailureClass.RATE_LIMITED,
+        FailureClass.UNSENT,
+        FailureClass.IN_DOUBT,
+    }
+)
+
+
+def is_passing(failure_class: str) -> bool:
+    """Whether the same is worth trying again, with nobody doing anything."""
+    return failure_class in _PASSING
+
+
+def failed(error: GraphError, problem: str = "", *, facts: Mapping[str, Any] | None = None) -> Step:
+    """The step that a failure makes: wait where it passes, else come to a stop with the problem or Meta's numbers."""
+    if is_passing(error.failure_class):
+        return Step(
+            Move.WAIT,
+            facts=facts or {},
+            problem="graph_down",
+            error=error,
+            wait_seconds=error.retry_after_seconds or 0.0,
+        )
+    return Step(Move.REFUSE, facts=facts or {}, problem=problem, error=error)
+
+
+def refused(problem: str, **facts: Any) -> Step:
+    """The step that comes to a stop for a reason of ours."""
+    return Step(Move.REFUSE, facts=facts, problem=problem)

@@ -13,7 +13,7 @@ import ipaddress
 import re
 import ssl
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode, urlsplit
@@ -38,6 +38,10 @@ from partnerhub.lib.vault import Secret
 _PATH = re.compile(r"[A-Za-z0-9_]+(?:/[A-Za-z0-9_]+)*")
 # What may stand in a header; a token that was pasted with a line break or a typographer's quote does not.
 _TOKEN = re.compile(r"[!-~]+")
+# A list longer than this is no business's; what comes after is not read.
+PAGES_READ = 200
+# Meta's dialog is at another host than its API; a stand-in plays both.
+_API_HOST, _DIALOG_BASE = "graph.facebook.com", "https://www.facebook.com"
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +91,12 @@ class GraphClient:
         else:
             self._transport = Transport(host=host, port=port or 80, tls=None)
 
+    @property
+    def dialog_url(self) -> str:
+        """Where a browser logs in at Meta, without its query."""
+        base = _DIALOG_BASE if urlsplit(self.base_url).hostname == _API_HOST else self.base_url
+        return f"{base}/{self.version}/dialog/oauth"
+
     def close(self) -> None:
         """Close the idle connections. The client can be used on."""
         self._transport.close()
@@ -101,12 +111,65 @@ class GraphClient:
         deadline_seconds: float,
     ) -> GraphAnswer:
         """Read `path` below the version. Raises GraphError."""
-        _check_path(path)
+        return self._call("GET", _target(path, token, params, app_secret), b"", token, deadline_seconds)
+
+    def delete(
+        self,
+        path: str,
+        *,
+        token: Secret,
+        params: Mapping[str, str] | None = None,
+        app_secret: Secret | None = None,
+        deadline_seconds: float,
+    ) -> GraphAnswer:
+        """Delete `path` below the version. Raises GraphError."""
+        return self._call("DELETE", _target(path, token, params, app_secret), b"", token, deadline_seconds)
+
+    def get_with_secrets(
+        self, path: str, *, params: Mapping[str, str | Secret], deadline_seconds: float
+    ) -> GraphAnswer:
+        """Read one of limits.SECRET_IN_URL_PATHS, which take secrets in the query, and no token in a header.
+
+        Raises GraphError, whose texts hold none of the secrets.
+        """
+        if path not in limits.SECRET_IN_URL_PATHS:
+            raise ValueError("Secrets do not belong into this path's URL.")
+        shown = {
+            name: value.reveal() if isinstance(value, Secret) else value for name, value in params.items()
+        }
+        hidden = tuple(value.reveal() for value in params.values() if isinstance(value, Secret))
+        return self._call("GET", f"{path}?{urlencode(shown)}", b"", None, deadline_seconds, hidden=hidden)
+
+    def items(
+        self,
+        path: str,
+        *,
+        token: Secret,
+        params: Mapping[str, str] | None = None,
+        app_secret: Secret | None = None,
+        deadline_seconds: float,
+    ) -> Iterator[dict[str, Any]]:
+        """What the list at `path` holds, page after page; all of it within the deadline. Raises GraphError.
+
+        A page may be short, or empty with another one behind it. `next` is a foreign address with the token in
+        it: only its being there counts.
+        """
+        ends = time.monotonic() + deadline_seconds
         query = dict(params or {})
-        if app_secret is not None:
-            query["appsecret_proof"] = appsecret_proof(token, app_secret)
-        target = f"{path}?{urlencode(query)}" if query else path
-        return self._call("GET", target, b"", token, deadline_seconds)
+        for _ in range(PAGES_READ):
+            left = ends - time.monotonic()
+            if left <= 0:
+                raise InDoubt(f"Graph did not list all within {deadline_seconds:g} s.")
+            body = self.get(
+                path, token=token, params=query, app_secret=app_secret, deadline_seconds=left
+            ).body
+            data = body.get("data")
+            yield from (item for item in data if isinstance(item, dict)) if isinstance(data, list) else ()
+            paging = body.get("paging")
+            after = _after(paging) if isinstance(paging, dict) and paging.get("next") else None
+            if after is None:
+                return
+            query["after"] = after
 
     def post(
         self,
@@ -154,15 +217,22 @@ class GraphClient:
         return answer
 
     def _call(
-        self, method: str, target: str, body: bytes, token: Secret, deadline_seconds: float
+        self,
+        method: str,
+        target: str,
+        body: bytes,
+        token: Secret | None,
+        deadline_seconds: float,
+        *,
+        hidden: tuple[str, ...] = (),
     ) -> GraphAnswer:
-        if not _TOKEN.fullmatch(token.reveal()):
-            raise CredentialRefused("The token holds characters that no token has; nothing was sent.")
-        headers = {
-            "Authorization": f"Bearer {token.reveal()}",
-            "Accept": "application/json",
-            "User-Agent": "partnerhub",
-        }
+        """Every call goes through here: it returns, or raises the GraphError that came of it."""
+        headers = {"Accept": "application/json", "User-Agent": "partnerhub"}
+        if token is not None:
+            if not _TOKEN.fullmatch(token.reveal()):
+                raise CredentialRefused("The token holds characters that no token has; nothing was sent.")
+            headers["Authorization"] = f"Bearer {token.reveal()}"
+            hidden = (*hidden, token.reveal())
         if method == "POST":
             headers["Content-Type"] = "application/json"
         started = time.monotonic()
@@ -175,7 +245,7 @@ class GraphClient:
         except NoAnswer as failure:
             raise _in_doubt(failure, deadline_seconds) from None
         elapsed_ms = round((time.monotonic() - started) * 1000)
-        return _read(answer.status, answer.headers, answer.content, elapsed_ms, hidden=(token.reveal(),))
+        return _read(answer.status, answer.headers, answer.content, elapsed_ms, hidden=hidden)
 
 
 def _is_loopback(host: str) -> bool:
@@ -188,6 +258,20 @@ def _is_loopback(host: str) -> bool:
 def _check_path(path: str) -> None:
     if not _PATH.fullmatch(path):
         raise ValueError("A path of Graph's is ids and names with slashes between them.")
+
+
+def _target(path: str, token: Secret, params: Mapping[str, str] | None, app_secret: Secret | None) -> str:
+    _check_path(path)
+    query = dict(params or {})
+    if app_secret is not None:
+        query["appsecret_proof"] = appsecret_proof(token, app_secret)
+    return f"{path}?{urlencode(query)}" if query else path
+
+
+def _after(paging: Mapping[str, Any]) -> str | None:
+    cursors = paging.get("cursors")
+    after = cursors.get("after") if isinstance(cursors, dict) else None
+    return after if isinstance(after, str) and after else None
 
 
 def _in_doubt(failure: NoAnswer, deadline_seconds: float) -> GraphError:

@@ -151,5 +151,7 @@ SUBCODES: Final[dict[int, frozenset[int]]] = {
     **dict.fromkeys(range(80_000, 80_015), frozenset({2_446_079})),
 }
 
-# Where Graph takes a secret in the URL and nowhere else; nothing of today's calls is here.
-SECRET_IN_URL_PATHS: Final[frozenset[str]] = frozenset()
+# Where Graph takes a secret in the URL and nowhere else: these are documented as GET ("Manually Build a Login Flow",
+# "Install Apps, Generate, Refresh, and Revoke Tokens", "Access Tokens: Debugging"), and a POST to debug_token is
+# refused (100/33).
+SECRET_IN_URL_PATHS: Final = frozenset({"oauth/access_token", "oauth/revoke", "debug_token"})

@@ -1,4 +1,4 @@
-"""The Graph endpoints that onboarding uses, in words. No rows, no retries."""
+"""Reading a pixel and sending it the test event, in words. No rows, no retries."""
 
 from __future__ import annotations
 
