@@ -281,6 +281,7 @@ def generate_token(world: World, pixel: Pixel, app_id: str, now: float, *, expir
     ]
     user = known[0] if known else SystemUser(world.new_id(), business_id, name)
     world.system_users[user.id] = user
+    pixel.users[user.id] = Sharing().permitted_tasks
     return world.add_token(
         Token(
             value=new_token_value(),

@@ -10,6 +10,7 @@ from starlette.routing import Route
 
 from partnerhub.sandbox.access_admin import AccessAdmin
 from partnerhub.sandbox.admin import Admin
+from partnerhub.sandbox.business_pages import BusinessPages
 from partnerhub.sandbox.call_log import CallLog
 from partnerhub.sandbox.faults import Receive, Scope, Send
 from partnerhub.sandbox.graph import Graph
@@ -40,9 +41,12 @@ class Sandbox:
                 *admin.routes(),
                 *access.routes(),
                 *pages.routes(),
+                *BusinessPages(self.world, courier).routes(),
                 Route("/tr/", self._browser_event, methods=["GET", "POST"]),
             ]
         )
+
+        self._site.state.mailbox = self.mailbox
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""

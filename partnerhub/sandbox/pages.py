@@ -15,7 +15,6 @@ from starlette.routing import Route
 
 from partnerhub.sandbox.charts import minutes_chart
 from partnerhub.sandbox.fragments import (
-    NOTHING,
     card,
     empty,
     letter,
@@ -27,16 +26,13 @@ from partnerhub.sandbox.fragments import (
     table,
 )
 from partnerhub.sandbox.knobs import Knobs
+from partnerhub.sandbox.layout import HEADING, draw, missing
 from partnerhub.sandbox.mail import Mailbox
 from partnerhub.sandbox.markup import Html, html, join
 from partnerhub.sandbox.store import Account, Store
 from partnerhub.sandbox.world import World
 
 CSS: Final = files("partnerhub.sandbox").joinpath("sandbox.css").read_bytes()
-POLICY: Final = (
-    "default-src 'none'; style-src 'self'; frame-src 'self'; img-src 'self'; "
-    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-)
 MAIL_POLICY: Final = (
     "sandbox allow-popups allow-popups-to-escape-sandbox; "
     "default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'self'"
@@ -47,22 +43,8 @@ ICON: Final = (
     b'<rect width="16" height="16" rx="4" fill="#c98a2b"/>'
     b'<path d="M4 12V8m4 4V4m4 8V6" stroke="#fff" stroke-width="2" stroke-linecap="round"/></svg>'
 )
-LIVE_SECONDS: Final = 5
 REQUESTS_SHOWN: Final = 15
 
-PAGE: Final = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-$refresh<title>$title · Stand-in Graph API</title>
-<link rel="icon" href="/sandbox/icon.svg"><link rel="stylesheet" href="/sandbox/sandbox.css"></head>
-<body><aside class="notice" aria-label="What this is"><strong>Not Meta.</strong>
-A stand-in Graph API for demos and tests; nothing leaves this machine.</aside>
-<header class="top"><p class="brand">Stand-in Graph API</p><nav aria-label="Pages">
-<a href="/"$here_received>Received</a><a href="/sandbox/mail"$here_mail>Mail ($mails)</a></nav>$live</header>
-<main>$content</main></body></html>
-"""
-CURRENT: Final = Html(' aria-current="page"')
-HEADING: Final = '<div><h1>$title</h1><p class="lead">$lead</p></div>'
 PIXEL_COLUMNS: Final = ("Pixel", "Events#", "Ids#", "Requests#", "Repeats#", "Refused#", "Agents", "Last#")
 KNOB_COLUMNS: Final = ("Fault", "Where", "When", "So far#", "Left#")
 
@@ -115,13 +97,13 @@ class Pages:
         if self._store.unplaced:
             parts.append(card("Refused where there is no such pixel", shares(self._store.unplaced, "")))
         parts.append(card("Last requests", request_list(self._store.ring.newest(limit=REQUESTS_SHOWN), now)))
-        return self._page(request, "Received", join(parts), live=True)
+        return draw(request, "Received", join(parts), live=True)
 
     async def pixel(self, request: Request) -> Response:
         """One pixel's account."""
         pixel = self._world.pixels.get(request.path_params["pixel_id"])
         if pixel is None:
-            return self._missing(request, "There is no such pixel.")
+            return missing(request, "There is no such pixel.")
         now, account = time.time(), self._store.account(pixel.id)
         lead = html(
             'Pixel <span class="mono">$id</span>, owned by $owner. Last event: $last.',
@@ -157,7 +139,7 @@ class Pages:
         ]
         if account.injected:
             parts.insert(-1, card("Faults injected", shares(account.injected, "")))
-        return self._page(request, pixel.name, join(parts), live=True)
+        return draw(request, pixel.name, join(parts), live=True)
 
     async def mail_list(self, request: Request) -> Response:
         """The messages, newest first."""
@@ -178,14 +160,14 @@ class Pages:
                 html('<section class="card">$inside</section>', inside=inside),
             )
         )
-        return self._page(request, "Mail", content, live=True)
+        return draw(request, "Mail", content, live=True)
 
     async def mail(self, request: Request) -> Response:
         """One message."""
         mail = self._mailbox.get(request.path_params["mail_id"])
         if mail is None:
-            return self._missing(request, "That message is not kept here.")
-        return self._page(request, mail.subject or "Mail", letter(mail))
+            return missing(request, "That message is not kept here.")
+        return draw(request, mail.subject or "Mail", letter(mail))
 
     async def mail_html(self, request: Request) -> Response:
         """One message's own HTML, for the frame on its page."""
@@ -201,40 +183,6 @@ class Pages:
     async def icon(self, _request: Request) -> Response:
         """The tab's icon."""
         return Response(ICON, media_type="image/svg+xml")
-
-    def _page(
-        self, request: Request, title: str, content: Html, *, live: bool = False, status: int = 200
-    ) -> Response:
-        path = request.url.path
-        refresh, link = NOTHING, NOTHING
-        if live and request.query_params.get("live") == "on":
-            refresh = html('<meta http-equiv="refresh" content="$seconds">', seconds=LIVE_SECONDS)
-            label = f"Refreshing every {LIVE_SECONDS} s: stop"
-            link = html('<a class="live" href="$path">$label</a>', path=path, label=label)
-        elif live:
-            label = f"Refresh every {LIVE_SECONDS} s"
-            link = html('<a class="live" href="$path?live=on">$label</a>', path=path, label=label)
-        on_mail = path.startswith("/sandbox/mail")
-        body = html(
-            PAGE,
-            refresh=refresh,
-            title=title,
-            live=link,
-            content=content,
-            here_received=NOTHING if on_mail else CURRENT,
-            here_mail=CURRENT if on_mail else NOTHING,
-            mails=len(self._mailbox.to()),
-        )
-        headers = {
-            "content-security-policy": POLICY,
-            "x-content-type-options": "nosniff",
-            "referrer-policy": "no-referrer",
-            "cache-control": "no-store",
-        }
-        return Response(body, status_code=status, media_type="text/html", headers=headers)
-
-    def _missing(self, request: Request, sentence: str) -> Response:
-        return self._page(request, "Not here", html(HEADING, title="Not here", lead=sentence), status=404)
 
     def _pixel_table(self, accounts: Sequence[Account], now: float) -> Html:
         if not accounts:
