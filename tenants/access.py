@@ -6,9 +6,18 @@ Who sees a row but may not do the act gets a 403 with a sentence (PermissionDeni
 from __future__ import annotations
 
 from django.core.exceptions import PermissionDenied
+from django.db.models import Q
 from django.http import Http404
 
-from tenants.models import Advertiser, AdvertiserMembership, Invitation, Partner, PartnerMembership, Person
+from tenants.models import (
+    Advertiser,
+    AdvertiserMembership,
+    Invitation,
+    Logo,
+    Partner,
+    PartnerMembership,
+    Person,
+)
 from tenants.roles import Act, AdvertiserRole, PartnerRole, Role, may_any
 
 REFUSED = "Your role does not let you do this. Ask an owner or admin of {tenant}."
@@ -42,6 +51,25 @@ def get_partner_for(person: Person, partner_id: int, act: Act = Act.SEE) -> Part
         raise Http404
     require(partner_roles(person, partner_id), act, tenant=partner)
     return partner
+
+
+def get_seen_partner_for(person: Person, partner_id: int) -> Partner:
+    """The partner, for somebody with a role there or at one of its advertisers: for its name and looks alone."""
+    own = Partner.objects.for_person(person).values("pk")
+    served = Advertiser.objects.for_person(person).values("partner_id")
+    found = Partner.objects.filter(Q(pk__in=own) | Q(pk__in=served), pk=partner_id).first()
+    if found is None:
+        raise Http404
+    return found
+
+
+def get_logo_for(person: Person, partner_id: int, digest: str) -> Logo:
+    """The partner's logo as it is now, for somebody who sees the partner."""
+    partner = get_seen_partner_for(person, partner_id)
+    found = Logo.objects.filter(partner=partner, digest=digest).first()
+    if found is None:
+        raise Http404
+    return found
 
 
 def get_advertiser_for(person: Person, advertiser_id: int, act: Act = Act.SEE) -> Advertiser:

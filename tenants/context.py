@@ -10,7 +10,8 @@ from django.urls import reverse
 from django.utils.functional import SimpleLazyObject
 
 from partnerhub.lib.db import tenant_scope
-from tenants.models import Advertiser, Partner, Person
+from tenants.branding import stylesheet_digest
+from tenants.models import Advertiser, Logo, Partner, Person
 from tenants.selectors import tenants_of
 
 
@@ -23,8 +24,16 @@ class Link:
     current: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Brand:
+    """Where the partner's looks are; each empty where it has none."""
+
+    css_url: str
+    logo_url: str
+
+
 def navigation(request: HttpRequest) -> dict[str, Any]:
-    """`nav`: the tenant's name and pages, and the person's other tenants. Empty for who has not signed in.
+    """`nav`: the tenant's name, pages and looks, and the person's other tenants. Empty for who has not signed in.
 
     Queries run when a template first asks, in the person's scope.
     """
@@ -37,15 +46,28 @@ def _navigation(request: HttpRequest) -> dict[str, Any] | None:
         return None
     with tenant_scope(person_id=person.pk):
         tenants = tenants_of(person)
-    shown = getattr(request, "tenant", None)
-    if shown is None and len(tenants.all()) == 1:
-        [shown] = tenants.all()
+        shown = getattr(request, "tenant", None)
+        if shown is None and len(tenants.all()) == 1:
+            [shown] = tenants.all()
+        brand = brand_of(shown) if shown else None
     links = [_link(request, tenant.name, *_home(tenant)) for tenant in tenants.all()]
     return {
         "tenant_name": str(shown) if shown else "",
         "items": _items(request, shown) if shown else [],
         "switch": links if len(links) > 1 else [],
+        "brand": brand,
     }
+
+
+def brand_of(tenant: Partner | Advertiser) -> Brand:
+    """The looks of the partner, or of the advertiser's partner. Runs in the scope of who sees it."""
+    partner = tenant if isinstance(tenant, Partner) else tenant.partner
+    digest = Logo.objects.filter(partner=partner).values_list("digest", flat=True).first()
+    colour = partner.brand_colour
+    return Brand(
+        css_url=reverse("tenants:brand_css", args=[partner.pk, stylesheet_digest(colour)]) if colour else "",
+        logo_url=reverse("tenants:logo", args=[partner.pk, digest]) if digest else "",
+    )
 
 
 def _home(tenant: Partner | Advertiser) -> tuple[str, int]:

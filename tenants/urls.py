@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from tenants import key_views, views
+from tenants import brand_views, key_views, views
 
 app_name = "tenants"
 urlpatterns = [
@@ -13,6 +13,8 @@ urlpatterns = [
     path("invitations/<int:invitation_id>/revoke/", views.revoke_invitation, name="revoke_invitation"),
     path("partners/<int:partner_id>/advertisers/invite/", views.invite_advertiser, name="invite_advertiser"),
     path("partners/<int:partner_id>/people/", views.partner_people_page, name="partner_people"),
+    path("partners/<int:partner_id>/brand/<slug:digest>.css", brand_views.brand_css, name="brand_css"),
+    path("partners/<int:partner_id>/logo/<slug:digest>", brand_views.logo, name="logo"),
     path("advertisers/<int:advertiser_id>/people/", views.advertiser_people_page, name="advertiser_people"),
     path("partner-members/<int:membership_id>/", views.change_partner_member, name="change_partner_member"),
     path(

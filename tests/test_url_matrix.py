@@ -21,6 +21,7 @@ from django.urls import URLPattern, URLResolver, get_resolver, reverse
 import onboarding.access
 import tenants.access
 from onboarding.models import PixelQuerySet
+from tenants.branding import stylesheet_digest
 from tenants.models import AdvertiserQuerySet, PartnerQuerySet, Person
 from tenants.roles import PartnerRole
 from tests.support.cast import Tenant, make_tenant
@@ -91,6 +92,10 @@ MATRIX = {
         advertiser,
         {"email": "new@shop.example", "role": "admin"},
     ),
+    "tenants:brand_css": Route(
+        PEOPLES_PAGE, NOT_THAT_WAY, lambda of: (of.partner.pk, stylesheet_digest(of.partner.brand_colour))
+    ),
+    "tenants:logo": Route(PEOPLES_PAGE, NOT_THAT_WAY, lambda of: (of.partner.pk, of.partner.logo.digest)),
     "tenants:change_partner_member": Route(
         NOT_THAT_WAY,
         (302, 404, 404, 404, 404, 403, 403, 302),
