@@ -28,7 +28,8 @@ _SECRETS = re.compile(
           |signed_request|password)(?:\\?["'])?\s{0,2}[=:]\s{0,2}(?:\\?["'])?)[^&\s"'\\,;}]+
     # A dialog's code and state; a code of Meta's errors and a state of ours are shorter.
     | (?<![A-Za-z_])(?P<grant>(?:code|state)(?:\\?["'])?\s{0,2}[=:]\s{0,2}(?:\\?["'])?)[A-Za-z0-9_.~%-]{24,}
-    | (?<=/invitations/)[A-Za-z0-9_-]{20,}
+    # Links that open something to whoever has them.
+    | (?P<path>/(?:invitations|token|confirm-email|reset/key)/)[A-Za-z0-9_:-]{20,}
     | (?<=://)[^/@\s:]{1,200}:[^/@\s]{1,200}(?=@)   # name and password in an address
     """,
     re.VERBOSE | re.IGNORECASE,
@@ -41,7 +42,9 @@ _HARMLESS = frozenset({"token_id", "lease_token", "token_hash"})
 
 def redact_text(text: str) -> str:
     """The text without tokens, passwords and e-mail addresses."""
-    return _EMAIL.sub(MASK, _SECRETS.sub(lambda found: (found["key"] or found["grant"] or "") + MASK, text))
+    return _EMAIL.sub(
+        MASK, _SECRETS.sub(lambda found: (found["key"] or found["grant"] or found["path"] or "") + MASK, text)
+    )
 
 
 def _redact(value: Any, depth: int) -> Any:

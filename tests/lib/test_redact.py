@@ -54,6 +54,12 @@ SECRETS = [META_TOKEN, INGEST_TOKEN, APP_TOKEN, "jo.doe+shop@example.co.uk"]
         ("postgresql://app:hunter2@localhost:5432/db", "postgresql://***@localhost:5432/db"),
         ("amqp://ph:p%40ss@127.0.0.1/ph", "amqp://***@127.0.0.1/ph"),
         ("GET /invitations/abcdefghijklmnopqrstuv/", "GET /invitations/***/"),
+        ("Not Found: /token/abcdefghijklmnopqrstuv/", "Not Found: /token/***/"),
+        ("/accounts/confirm-email/MQ:1vNabc:abcdefghijklmnop_-qrstuv/", "/accounts/confirm-email/***/"),
+        (
+            "/accounts/password/reset/key/1-cxyz12-0123456789abcdef0123456789abcdef/",
+            "/accounts/password/reset/key/***/",
+        ),
         (f"GET /back?code=AQB{PROOF}&state=x", "GET /back?code=***&state=x"),
         (f"/back?state={PROOF}#_=_", "/back?state=***#_=_"),
         (f"{{'state': '{PROOF}', 'code': 100}}", "{'state': '***', 'code': 100}"),
