@@ -7,10 +7,8 @@ from __future__ import annotations
 
 import os
 import re
-import socket
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -19,7 +17,6 @@ from pathlib import Path
 from typing import Literal
 
 import pytest
-import requests
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, BrowserContext, Page, ViewportSize, sync_playwright
 from pytest_django.plugin import DjangoDbBlocker
@@ -28,10 +25,10 @@ from partnerhub.dev.chromium import ensure_chromium
 from tests.support.brokers import prepared_broker
 from tests.support.collector import CollectorProcess
 from tests.support.sandbox import SandboxClient, SandboxProcess
+from tests.support.web import WebProcess
 from tests.support.worker import WorkerProcess
 
 CHECKOUT = Path(__file__).resolve().parents[2]
-START_SECONDS = 30
 MAIL_SECONDS = 15
 PASSWORD = "correct horse battery staple"
 # Colours change with a transition; one that is still changing has no contrast to speak of.
@@ -81,62 +78,26 @@ class Hub:
 @pytest.fixture(scope="module")
 def hub(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[Hub]:
     """Sandbox, web site, collector and worker, each the real process in its own role."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-    web = f"http://127.0.0.1:{port}"
     with ExitStack() as stack:
         stack.enter_context(django_db_blocker.unblock())
         sandbox = stack.enter_context(SandboxProcess())
         broker = stack.enter_context(prepared_broker("pgmq"))
         settings = {
             **broker.environment,
-            "PUBLIC_URL": web,
             "GRAPH_API_BASE_URL": sandbox.base_url,
             "EMAIL_URL": f"smtp://127.0.0.1:{sandbox.smtp_port}",
         }
+        web = WebProcess(settings)
+        settings["PUBLIC_URL"] = web.base_url
         collector = stack.enter_context(CollectorProcess(settings))
         settings["COLLECTOR_URL"] = collector.base_url
         stack.enter_context(WorkerProcess(settings))
-        stack.enter_context(_web(port, settings))
+        stack.enter_context(web)
         sandbox.client.put_app("900100", secret="the-partner-app-secret")
         with pytest.MonkeyPatch.context() as patch:
             for name, value in settings.items():
                 patch.setenv(name, value)
-            yield Hub(web, collector.base_url, sandbox.client)
-
-
-class _web:  # noqa: N801  (used as a statement)
-    def __init__(self, port: int, settings: dict[str, str]) -> None:
-        self._port = port
-        self._environment = {**os.environ, **settings, "PROCESS": "web"}
-
-    def __enter__(self) -> None:
-        self._log = tempfile.TemporaryFile("w+")
-        self._process = subprocess.Popen(
-            [
-                *(sys.executable, "-m", "gunicorn", "partnerhub.wsgi", "--bind", f"127.0.0.1:{self._port}"),
-                *("--worker-class", "gthread", "--threads", "4", "--no-control-socket"),
-            ],
-            cwd=CHECKOUT,
-            env=self._environment,
-            stdout=self._log,
-            stderr=subprocess.STDOUT,
-        )
-        deadline = time.monotonic() + START_SECONDS
-        while True:
-            try:
-                requests.get(f"http://127.0.0.1:{self._port}/healthz", timeout=2).raise_for_status()
-                return
-            except requests.RequestException:
-                if self._process.poll() is not None or time.monotonic() > deadline:
-                    self._log.seek(0)
-                    raise AssertionError(f"The web site did not start: {self._log.read()}") from None
-                time.sleep(0.1)
-
-    def __exit__(self, *error: object) -> None:
-        self._process.terminate()
-        self._process.wait(15)
-        self._log.close()
+            yield Hub(web.base_url, collector.base_url, sandbox.client)
 
 
 @pytest.fixture(scope="module")

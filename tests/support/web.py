@@ -24,16 +24,12 @@ class WebProcess:
     """`with WebProcess() as web:` runs it; settings are environment variables of this one process."""
 
     def __init__(self, environment: Mapping[str, str] | None = None, **settings: str) -> None:
+        # Known before it runs, for others are told where it will be.
         with socket.create_server(("127.0.0.1", 0)) as listener:
             self._port = listener.getsockname()[1]
         self.base_url = f"http://127.0.0.1:{self._port}"
-        self._environment = {
-            **os.environ,
-            "PUBLIC_URL": self.base_url,
-            **(environment or {}),
-            **settings,
-            "PROCESS": "web",
-        }
+        self._given = environment or {}
+        self._settings = settings
         self._process: subprocess.Popen[bytes] | None = None
         self._log: IO[str] | None = None
 
@@ -57,7 +53,13 @@ class WebProcess:
                 *("--worker-class", "gthread", "--threads", "4", "--no-control-socket"),
             ],
             cwd=CHECKOUT,
-            env=self._environment,
+            env={
+                **os.environ,
+                "PUBLIC_URL": self.base_url,
+                **self._given,
+                **self._settings,
+                "PROCESS": "web",
+            },
             stdout=self._log,
             stderr=subprocess.STDOUT,
         )
