@@ -6,6 +6,8 @@ An adapter speaks to Graph, and to nothing else: no rows, no retries, no transac
 The facts of a session, all texts, lists of them, or lists of small objects; never a secret:
 
     meta_id, pixel_name          the pixel that is wanted, as far as it is known
+    is_picked                    whether it came of a log-in, so that the next log-in may bring another
+    time_zone                    of the person who began, for what Meta asks
     default_action_source        for the pixel to be made
     business_id, business_name   the business that owns the pixel
     pixels                       to pick from: [{"id", "name", "owner", "business_id", "last_fired", "usable"}]

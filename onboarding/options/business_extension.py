@@ -141,6 +141,7 @@ class BusinessExtension:
             return refused("wrong_business")
         facts = {
             "meta_id": install.pixel_id,
+            "is_picked": not wanted,
             "business_id": install.business_id,
             "scopes": sorted(scope for scope in SCOPES if answers.get(scope) == "granted"),
             **_names(client, install, token, secret),

@@ -140,9 +140,14 @@ def chosen(view: SessionView, pixels: Sequence[Mapping[str, Any]], facts: Mappin
         return Step(Move.REFUSE, facts=facts, problem="no_pixel")
     if len(usable) > 1:
         return Step(Move.FIND_MANY, facts=facts)
-    return Step(Move.FIND_ONE, facts={**facts, **picked(usable[0])})
+    return Step(Move.FIND_ONE, facts={**facts, **picked(usable[0]), "is_picked": not wanted})
 
 
 def picked(pixel: Mapping[str, Any]) -> dict[str, Any]:
     """What a session keeps of the pixel that was picked."""
-    return {"meta_id": pixel["id"], "pixel_name": pixel["name"], "business_id": pixel["business_id"]}
+    return {
+        "meta_id": pixel["id"],
+        "pixel_name": pixel["name"],
+        "business_id": pixel["business_id"],
+        "is_picked": True,
+    }

@@ -72,7 +72,7 @@ class SharedPixel:
     undoing = (
         "We take the pixel from the partner's system user. The sharing you can end in Business settings."
     )
-    proof_problems: Mapping[tuple[int | None, int | None], str] = {(100, 33): "sharing_withdrawn"}
+    proof_problems: Mapping[tuple[int | None, int | None], str] = {}
 
     def missing(self, partner: PartnerSide) -> list[str]:
         """What the partner's set-up lacks. Its sending token we make where there is none."""

@@ -2,43 +2,33 @@
 
 from __future__ import annotations
 
-import uuid
 from typing import Any
 
 from django.db import transaction
 from django.utils import timezone
 
 from onboarding.models import Credential, CredentialEvent, Option, Pixel, SealedToken
+from onboarding.services.revocations import revoke_later
+from onboarding.services.tokens import erase_token, open_token, seal_token
 from partnerhub.lib.vault import Secret
 from tenants.models import PartnerCredential, Person
-from tenants.secrets import vault
 
-
-def seal_token(*, advertiser_id: int, token: Secret) -> SealedToken:
-    """The token, sealed in a row of its own."""
-    identity = f"token:{uuid.uuid4()}"
-    return SealedToken.objects.create(
-        advertiser_id=advertiser_id,
-        sealed=vault().seal(token, identity=identity),
-        vault_identity=identity,
-        last_four=token.last_four,
-    )
-
-
-def erase_token(secret_id: int | None) -> None:
-    """Delete a sealed token that nothing refers to any more."""
-    if secret_id is not None:
-        SealedToken.objects.filter(pk=secret_id).delete()
-
-
-def open_token(secret: SealedToken) -> Secret:
-    """The token. For workers: the web site's role may not read it. Raises VaultError."""
-    return vault().open(bytes(secret.sealed), identity=secret.vault_identity)
+__all__ = [
+    "erase_token",
+    "install_credential",
+    "open_token",
+    "retire_credential",
+    "save_pasted_token",
+    "seal_token",
+]
 
 
 @transaction.atomic
 def retire_credential(*, pixel: Pixel, person: Person | None = None) -> Credential | None:
-    """Retire the credential in use and erase its secret; None where the pixel has none."""
+    """Retire the credential in use; None where the pixel has none.
+
+    Its secret is erased, by a worker where its option can be undone at Meta: once that is done.
+    """
     old = (
         Credential.objects.select_for_update()
         .filter(pixel=pixel)
@@ -51,7 +41,18 @@ def retire_credential(*, pixel: Pixel, person: Person | None = None) -> Credenti
     Credential.objects.filter(pk=old.pk).update(
         state=Credential.State.RETIRED, retired_at=timezone.now(), secret=None
     )
-    erase_token(secret_id)
+    erase_token(
+        revoke_later(
+            advertiser_id=pixel.advertiser_id,
+            option=Option(old.option),
+            secret_id=secret_id,
+            meta_id=pixel.meta_id,
+            client_business_id=old.client_business_id,
+            system_user_id=old.system_user_id if old.option == Option.SHARED_PIXEL else "",
+            external_business_id=old.external_business_id,
+            credential_id=old.pk,
+        )
+    )
     CredentialEvent.objects.create(
         advertiser_id=pixel.advertiser_id,
         pixel=pixel,
@@ -72,7 +73,7 @@ def install_credential(
     created_by: Person | None = None,
     **facts: Any,
 ) -> Credential:
-    """The credential of the pixel from now on, in the place of the one before, whose secret is erased.
+    """The credential of the pixel from now on, in the place of the one before, which is retired.
 
     Deliveries see the one or the other and never neither. It is untested where `facts` do not say otherwise;
     a held pixel stays held until a test passes.

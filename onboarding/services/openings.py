@@ -9,7 +9,7 @@ from collections.abc import Collection
 
 from onboarding.models import Credential, OnboardingSession, Option
 from onboarding.options.base import Opening, PartnerSide, SessionView
-from onboarding.services.credentials import open_token
+from onboarding.services.tokens import open_token
 from partnerhub.lib.config import config
 from partnerhub.lib.vault import Secret, VaultError
 from tenants.models import Partner, PartnerCredential, partner_identity

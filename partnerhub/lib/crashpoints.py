@@ -29,6 +29,14 @@ NAMES: Final = frozenset(
         "before_settle",
         "after_settle",
         "mid_split",
+        # The worker's mails about tokens.
+        "before_mail",
+        "after_mail",
+        # The worker's step of an onboarding session.
+        "session_leased",
+        "session_advanced",
+        "session_proven",
+        "session_connecting",
         # The operator's rotation of master keys.
         "mid_rotate",
         "after_rotate",
