@@ -270,8 +270,10 @@ class SandboxClient:
 
     # Faults.
 
-    def add_knob(self, kind: str, *, pixel_id: str = "*", **options: Any) -> int:
-        """Set a fault (docs/sandbox.md lists kinds and options); its id."""
+    def add_knob(self, kind: str, *, pixel_id: str = "*", token: str | None = None, **options: Any) -> int:
+        """Set a fault (docs/sandbox.md lists kinds and options), for one token's requests alone; its id."""
+        if token is not None:
+            options["token_key"] = token_key(token)
         answer = self._call("POST", "knobs", {"kind": kind, "pixel_id": pixel_id, **options})
         return int(answer["id"])
 

@@ -75,7 +75,7 @@ class Listing:
     items: Sequence[dict[str, Any]]
 
 
-Answer = dict[str, Any] | Listing | bool | Refusal
+Answer = dict[str, Any] | Listing | Refusal
 Handler = Callable[[Call], Answer]
 
 

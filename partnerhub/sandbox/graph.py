@@ -7,7 +7,7 @@ import asyncio
 import re
 import time
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import orjson
 
@@ -21,6 +21,7 @@ from partnerhub.sandbox.faults import Receive, Scope, Send, perform, respond
 from partnerhub.sandbox.fbe import BusinessExtension
 from partnerhub.sandbox.frame import (
     KNOWN_VERSIONS,
+    Header,
     Refusal,
     answer_headers,
     new_trace_id,
@@ -49,7 +50,6 @@ OPEN: Final = {
 }
 # These authorise themselves; the name is what knobs and the call log say.
 DIALOG: Final = "dialog/oauth"
-VERBS: Final = frozenset({"GET", "POST", "DELETE"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +62,31 @@ class Target:
     edge: str
     rest: str
     endpoint: Endpoint | None
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One request, and the knobs that change its answer."""
+
+    scope: Scope
+    version: tuple[int, int]
+    rest: str
+    target: Target
+    parameters: Parameters | Refusal
+    token: str | None
+    passing: tuple[Knob, ...]
+    fault: Knob | None
+
+    @property
+    def knobs(self) -> tuple[Knob, ...]:
+        """All of them."""
+        return self.passing if self.fault is None else (*self.passing, self.fault)
+
+    @property
+    def address(self) -> str:
+        """Its address as the client wrote it, without the query."""
+        host = next((value for name, value in self.scope["headers"] if name == b"host"), b"localhost")
+        return f"{self.scope['scheme']}://{host.decode('latin-1')}{self.scope['path']}"
 
 
 class Graph:
@@ -108,63 +133,64 @@ class Graph:
             parameters = read_parameters(scope["query_string"], scope["headers"], body)
         else:
             parameters = query_parameters(scope["query_string"], scope["headers"])
-        target = self._target(verb, rest)
-        token = parameters.text("access_token") if isinstance(parameters, Parameters) else None
-        passing = self._knobs.take_passing(target.object_id, target.name, token) if self._knobs else []
-        await asyncio.sleep(sum(knob.latency_ms for knob in passing) / 1000)
-        fault = self._knobs.take_fault(target.object_id, target.name, accepted=True, token=token)
-        now = time.time() + self._world.settings.clock_shift_s
-        answer: Answer
-        if fault is not None and not fault.store:
-            answer = fault.refusal() if fault.kind == "error" else {}
-        elif isinstance(parameters, Refusal):
-            answer = parameters
-        else:
-            answer = version_refusal(*version, scope["path"]) or self._answer(
-                verb, rest, target, parameters, now
-            )
-            if isinstance(answer, Listing):
-                url = f"{_origin(scope)}{scope['path']}"
-                is_empty = any(knob.kind == "empty_page" for knob in passing)
-                size = self._world.settings.page_size
-                answer = page_of(answer, parameters, size, url, is_empty=is_empty)
-        if fault is not None and fault.store and fault.kind == "error":
-            answer = fault.refusal()
-        if fault is not None and fault.latency_ms:
-            await asyncio.sleep(fault.latency_ms / 1000)
-        outcome = answer.label if isinstance(answer, Refusal) else "ok"
-        if fault is not None and fault.kind != "error":
-            outcome = fault.kind
-        names = tuple(sorted(parameters.values)) if isinstance(parameters, Parameters) else ()
-        self._log.add(target.name, verb, scope["path"], names, outcome, time.time())
-        await self._send(scope, receive, send, version, target, token, answer, [*passing], fault)
-
-    async def _send(
-        self,
-        scope: Scope,
-        receive: Receive,
-        send: Send,
-        version: tuple[int, int],
-        target: Target,
-        token: str | None,
-        answer: Answer,
-        passing: list[Knob],
-        fault: Knob | None,
-    ) -> None:
-        trace_id = new_trace_id()
+        asked = self._faulted(scope, version, rest, parameters)
+        await asyncio.sleep(sum(knob.latency_ms for knob in asked.knobs) / 1000)
+        answer = self._answer(asked)
+        self._note(asked, answer)
         refusal = answer if isinstance(answer, Refusal) else None
-        headers = [*answer_headers(refusal), (b"facebook-api-version", b"v%d.%d" % version)]
-        business_id = self._business_of(target)
-        knobs = passing if fault is None else [*passing, fault]
-        extra = [header for knob in knobs for header in knob.extra_headers(business_id)]
-        named = {name for name, _ in extra}
-        usual = usage_headers(business_id, call_count=1, tier=self._tier_of(token))
-        headers += [header for header in usual if header[0] not in named] + extra
-        body = answer.envelope(trace_id) if isinstance(answer, Refusal) else orjson.dumps(answer)
-        if fault is not None and fault.kind != "error":
+        headers = self._headers(asked, refusal)
+        body = orjson.dumps(answer) if refusal is None else refusal.envelope(new_trace_id())
+        fault = asked.fault
+        is_left_alone = refusal is not None and fault is not None and fault.store
+        if fault is not None and fault.kind != "error" and not is_left_alone:
             await perform(fault, scope, receive, send, body, headers)
         else:
             await respond(send, refusal.http_status if refusal is not None else 200, headers, body)
+
+    def _faulted(
+        self, scope: Scope, version: tuple[int, int], rest: str, parameters: Parameters | Refusal
+    ) -> Asked:
+        """The request, with the knobs that its target and its token take."""
+        target = self._target(scope["method"], rest)
+        token = parameters.text("access_token") if isinstance(parameters, Parameters) else None
+        passing = self._knobs.take_passing(target.object_id, target.name, token)
+        fault = self._knobs.take_fault(target.object_id, target.name, accepted=True, token=token)
+        return Asked(scope, version, rest, target, parameters, token, tuple(passing), fault)
+
+    def _answer(self, asked: Asked) -> dict[str, Any] | Refusal:
+        """What the endpoint says, or what a fault says in its place; a fault that stores lets it act before."""
+        fault = asked.fault
+        if fault is not None and not fault.store:
+            return fault.refusal() if fault.kind == "error" else {}
+        answer = self._endpoint_answer(asked)
+        if isinstance(answer, Listing):
+            is_empty = any(knob.kind == "empty_page" for knob in asked.passing)
+            parameters = asked.parameters
+            assert isinstance(parameters, Parameters)
+            size = self._world.settings.page_size
+            answer = page_of(answer, parameters, size, asked.address, is_empty=is_empty)
+        return fault.refusal() if fault is not None and fault.kind == "error" else answer
+
+    def _note(self, asked: Asked, answer: dict[str, Any] | Refusal) -> None:
+        outcome = answer.label if isinstance(answer, Refusal) else "ok"
+        if asked.fault is not None and asked.fault.kind != "error":
+            outcome = asked.fault.kind
+        names = tuple(sorted(asked.parameters.values)) if isinstance(asked.parameters, Parameters) else ()
+        scope = asked.scope
+        self._log.add(asked.target.name, scope["method"], scope["path"], names, outcome, time.time())
+
+    def _headers(self, asked: Asked, refusal: Refusal | None) -> list[Header]:
+        business_id = self._business_of(asked.target)
+        extra = [header for knob in asked.knobs for header in knob.extra_headers(business_id)]
+        named = {name for name, _ in extra}
+        usual = usage_headers(business_id, call_count=1, tier=self._tier_of(asked.token))
+        version = (b"facebook-api-version", b"v%d.%d" % asked.version)
+        return [
+            *answer_headers(refusal),
+            version,
+            *(header for header in usual if header[0] not in named),
+            *extra,
+        ]
 
     def _target(self, verb: str, rest: str) -> Target:
         if rest in OPEN:
@@ -200,23 +226,30 @@ class Graph:
                 return kind
         return ""
 
-    def _answer(self, verb: str, rest: str, target: Target, parameters: Parameters, now: float) -> Answer:
-        match target.name if target.kind == "open" else "":
+    def _endpoint_answer(self, asked: Asked) -> Answer:
+        target, parameters, verb = asked.target, asked.parameters, asked.scope["method"]
+        now = time.time() + self._world.settings.clock_shift_s
+        refusal = version_refusal(*asked.version, asked.scope["path"])
+        if refusal is not None:
+            return refusal
+        if isinstance(parameters, Refusal):
+            return parameters
+        match asked.rest:
             case "debug_token":
                 return self._oauth.debug(verb, parameters, now)
-            case "oauth_access_token":
+            case "oauth/access_token":
                 return self._oauth.exchange(parameters, now)
-            case "oauth_revoke":
+            case "oauth/revoke":
                 return self._oauth.revoke(parameters, now)
         if not target.object_id.isdecimal() and not target.kind:
-            return unknown_path(f"/{rest}")
+            return unknown_path(f"/{asked.rest}")
         token = self._world.authorise(parameters, now)
         if isinstance(token, Refusal):
             return token
         object_id = {"me": token.user_id, "app": token.app_id}.get(target.object_id, target.object_id)
         is_somebody_else = target.kind == "user" and object_id != token.user_id
         is_nobody = target.object_id == "me" and token.type == "APP"
-        if target.endpoint is None or verb not in VERBS or is_somebody_else or is_nobody:
+        if target.endpoint is None or is_somebody_else or is_nobody:
             return no_such_object(verb, target.object_id)
         call = Call(verb, object_id, target.edge, target.rest, parameters, token, now)
         return target.endpoint.handler(call)
@@ -233,9 +266,3 @@ class Graph:
         found = self._world.find(token) if token else None
         app = self._world.apps.get(found.app_id) if found is not None else None
         return app.tier if app is not None else "full"
-
-
-def _origin(scope: Scope) -> str:
-    """Scheme and host as the client wrote them."""
-    host = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"host"), "localhost")
-    return f"{scope['scheme']}://{host}"

@@ -199,6 +199,7 @@ def fbe_notice(install: Install, access_token: str | None) -> Notice:
     if access_token is not None:
         assets = {
             "access_token": access_token,
+            "merchant_access_token": access_token,
             "token_type": "bearer",
             "pixel_id": install.pixel_id,
             "ad_account_id": install.ad_account_id,

@@ -50,6 +50,7 @@ PASSING: Final = frozenset({"latency", "usage", "empty_page"})
 MESSAGES: Final[dict[int, tuple[str, str]]] = {
     1: ("OAuthException", "An unknown error occurred"),
     2: ("OAuthException", "An unexpected error has occurred. Please retry your request later."),
+    3: ("OAuthException", "(#3) Application does not have the capability to make this API call."),
     4: ("OAuthException", "(#4) Application request limit reached"),
     10: ("OAuthException", "(#10) Application does not have permission for this action"),
     17: ("OAuthException", "(#17) User request limit reached"),
@@ -57,11 +58,20 @@ MESSAGES: Final[dict[int, tuple[str, str]]] = {
     100: ("OAuthException", "Invalid parameter"),
     102: ("OAuthException", "Session key invalid or no longer valid"),
     104: ("OAuthException", "Incorrect signature"),
+    12: ("OAuthException", "(#12) This method is deprecated for this version of the API."),
     190: ("OAuthException", "Error validating access token: The session is invalid."),
     200: ("OAuthException", "(#200) Permissions error"),
+    270: (
+        "OAuthException",
+        "(#270) This Ads API request is not allowed for apps with development access level.",
+    ),
+    294: ("OAuthException", "(#294) Managing advertisements requires an access token with ads_management."),
     341: ("OAuthException", "(#341) Feed action request limit reached"),
     368: ("OAuthException", "The action attempted has been deemed abusive or is otherwise disallowed"),
+    452: ("OAuthException", "(#452) Session key invalid. This could be because the session key expired."),
     613: ("OAuthException", "(#613) Calls to this api have exceeded the rate limit."),
+    2635: ("OAuthException", "(#2635) You are calling a deprecated version of the Ads API."),
+    3962: ("OAuthException", "(#3962) The scope is invalid"),
     80004: ("OAuthException", "(#80004) There have been too many calls to this ad-account."),
 }
 TRANSIENT_CODES: Final = frozenset({1, 2})

@@ -27,7 +27,7 @@ from tests.sandbox.access import (
     proved,
 )
 from tests.sandbox.cast import error_of, make_event, proof_of, send
-from tests.support.sandbox import SandboxClient, token_key
+from tests.support.sandbox import SandboxClient
 
 TASKS = '["ANALYZE","UPLOAD"]'
 
@@ -372,13 +372,21 @@ def test_unknown_field_is_named(meta: SandboxClient) -> None:
 
 def test_fault_picks_endpoint_node_and_token(meta: SandboxClient) -> None:
     anna, ben = log_in(meta), log_in(meta, person=BEN)
-    meta.add_knob("error", endpoint="me", token_key=token_key(anna), code=190, subcode=460)
+    meta.add_knob("error", endpoint="me", token=anna, code=190, subcode=460)
     meta.add_knob("error", endpoint="owned_pixels", pixel_id=SHOP, code=80004, subcode=2446079)
 
     assert error_of(call(meta, "GET", "me", anna)) == (401, 190, 460)
     assert call(meta, "GET", "me", ben).ok
     assert error_of(call(meta, "GET", f"{SHOP}/owned_pixels", anna)) == (400, 80004, 2446079)
     assert call(meta, "GET", f"{SHOP}/client_pixels", anna).ok
+
+
+def test_fault_picks_the_token_of_events_too(meta: SandboxClient) -> None:
+    one, other = meta.generate_token(SHOP_PIXEL), meta.generate_token(SHOP_PIXEL)
+    meta.add_knob("error", token=one, code=190, subcode=458)
+
+    assert error_of(send(meta, make_event(), pixel_id=SHOP_PIXEL, access_token=one)) == (401, 190, 458)
+    assert send(meta, make_event(), pixel_id=SHOP_PIXEL, access_token=other).ok
 
 
 def test_fault_prevents_the_act_unless_it_stores(meta: SandboxClient) -> None:
