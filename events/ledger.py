@@ -83,6 +83,14 @@ class _Delivery(NamedTuple):
     has_due_time: bool
 
 
+class _Piece(NamedTuple):
+    """A stretch of offsets, and what covers it."""
+
+    first: int
+    last: int
+    name: str
+
+
 # Which column of the account an event of a delivery in this state stands in.
 _COLUMN: Final = {
     "waiting": "waiting",
@@ -121,10 +129,19 @@ WHERE delivery.pixel_id = ANY (%s) AND delivery.state <> 'split'
     WHERE rejection.pixel_id = event.pixel_id AND rejection.log_offset = event.log_offset)
 GROUP BY delivery.pixel_id, delivery.state
 """
+_BACKLOGS: Final = """
+SELECT pixel_id, id, next_offset, last_offset FROM events_backlog
+WHERE pixel_id = ANY (%s) AND next_offset <= last_offset
+"""
 _UNCLAIMED: Final = """
 SELECT event.pixel_id, count(*)
 FROM events_event AS event JOIN events_pixellog AS log ON log.pixel_id = event.pixel_id
-WHERE event.pixel_id = ANY (%s) AND event.log_offset >= log.tail
+WHERE event.pixel_id = ANY (%s)
+  AND (event.log_offset >= log.tail
+    OR EXISTS (
+        SELECT FROM events_backlog AS backlog
+        WHERE backlog.pixel_id = event.pixel_id AND backlog.drained_at IS NULL
+          AND event.log_offset BETWEEN backlog.next_offset AND backlog.last_offset))
   AND NOT EXISTS (
     SELECT FROM events_rejection AS rejection
     WHERE rejection.pixel_id = event.pixel_id AND rejection.log_offset = event.log_offset)
@@ -159,6 +176,7 @@ WHERE pixel.id = ANY (%s) AND owned.advertiser_id <> pixel.advertiser_id GROUP B
 _OWNED_TABLES: Final = (
     "events_event",
     "events_repeat",
+    "events_backlog",
     "events_delivery",
     "events_attempt",
     "events_rejection",
@@ -226,6 +244,8 @@ class _Recount:
         self._ids = ids
         self._overdue_seconds = overdue_seconds
         self._deliveries: dict[int, list[_Delivery]] = defaultdict(list)
+        # What the backlogs have not passed yet.
+        self._set_aside: dict[int, list[_Piece]] = defaultdict(list)
 
     def run(self) -> None:
         logs = self._rows(_LOGS)
@@ -234,13 +254,16 @@ class _Recount:
         self._cursor.execute(_DELIVERIES, [self._overdue_seconds, self._ids])
         for pixel_id, *row in self._cursor.fetchall():
             self._deliveries[pixel_id].append(_Delivery(*row))
+        for pixel_id, backlog_id, first, last in self._rows(_BACKLOGS):
+            self._set_aside[pixel_id].append(_Piece(first, last, f"backlog {backlog_id}"))
         kept = {row[0]: row[1:] for row in self._rows(_DENSE)}
         self._count()
         for pixel_id, _, head, tail, awake, is_held, is_owners in logs:
             first_kept = self._dense(pixel_id, head, kept.get(pixel_id))
             self._cover(pixel_id, first_kept, tail)
             self._sum(pixel_id, head - first_kept)
-            self._awake(pixel_id, head, tail, awake=awake, is_held=is_held)
+            set_aside = sum(piece.last - piece.first + 1 for piece in self._set_aside[pixel_id])
+            self._awake(pixel_id, head - tail + set_aside, awake=awake, is_held=is_held)
             if not is_owners:
                 self._find("L8", pixel_id, "the log names another advertiser than its pixel's")
         for pixel_id, hour, name, origin, counted, rows in self._rows(_COUNTERS, named=True):
@@ -297,15 +320,16 @@ class _Recount:
         return first
 
     def _cover(self, pixel_id: int, first_kept: int, tail: int) -> None:
-        """L3: originals tile what is claimed, halves tile their parent."""
-        halves: dict[int, list[_Delivery]] = defaultdict(list)
-        originals: list[_Delivery] = []
+        """L3: originals and what backlogs have left tile what is before the tail, halves tile their parent."""
+        halves: dict[int, list[_Piece]] = defaultdict(list)
+        covers = list(self._set_aside[pixel_id])
         for delivery in self._deliveries[pixel_id]:
+            piece = _Piece(delivery.first, delivery.last, f"delivery {delivery.id}")
             if delivery.parent_id is None:
-                originals.append(delivery)
+                covers.append(piece)
             else:
-                halves[delivery.parent_id].append(delivery)
-        kept = [delivery for delivery in originals if delivery.last >= first_kept]
+                halves[delivery.parent_id].append(piece)
+        kept = sorted(piece for piece in covers if piece.last >= first_kept)
         if gap := _first_gap(kept, min(first_kept, kept[0].first) if kept else tail, tail):
             self._find("L3", pixel_id, f"the deliveries do not tile the claimed part: {gap}")
         for delivery in self._deliveries[pixel_id]:
@@ -326,10 +350,10 @@ class _Recount:
         if parts != taken:
             self._find("L4", pixel_id, f"{taken} events were taken in, and {parts} are accounted for")
 
-    def _awake(self, pixel_id: int, head: int, tail: int, *, awake: bool, is_held: bool) -> None:
+    def _awake(self, pixel_id: int, unclaimed: int, *, awake: bool, is_held: bool) -> None:
         """L9: work is under a lease, or has a due time, or its pixel is awake."""
-        if head > tail and not awake and not is_held:
-            self._find("L9", pixel_id, f"{head - tail} events are unclaimed, and the pixel sleeps")
+        if unclaimed and not awake and not is_held:
+            self._find("L9", pixel_id, f"{unclaimed} events are unclaimed, and the pixel sleeps")
         for delivery in self._deliveries[pixel_id]:
             if delivery.state == "waiting" and not delivery.has_due_time:
                 self._find("L9", pixel_id, f"delivery {delivery.id} waits, and has no due time")
@@ -339,11 +363,11 @@ class _Recount:
                 )
 
 
-def _first_gap(pieces: list[_Delivery], start: int, end: int) -> str:
+def _first_gap(pieces: list[_Piece], start: int, end: int) -> str:
     """Where the pieces, in order, do not lie end to end from `start` up to `end`; empty where they do."""
     for piece in pieces:
         if piece.first != start:
-            return f"delivery {piece.id} begins at {piece.first}, not at {start}"
+            return f"{piece.name} begins at {piece.first}, not at {start}"
         start = piece.last + 1
     return "" if start == end else f"they end before {start}, not before {end}"
 

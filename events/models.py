@@ -9,6 +9,7 @@ from __future__ import annotations
 from django.db import models
 from django.db.models.functions import Now
 
+from events.pace import FIRST_WIDTH
 from onboarding.models import Pixel
 from tenants.models import Advertiser, Person
 
@@ -46,6 +47,10 @@ class PixelLog(models.Model):
     awake = models.BooleanField(db_default=False)
     # Not before: back-off after a refusal that concerns the whole pixel.
     due_at = models.DateTimeField(db_default=Now())
+    # Sends of the pixel at a time, as many as Graph answers well to (events.pace).
+    width = models.PositiveSmallIntegerField(db_default=FIRST_WIDTH)
+    # Hints of the pixel on their way or at work: a turn of a pixel with much to do asks for another beside it.
+    turns = models.PositiveSmallIntegerField(db_default=1)
 
     class Meta:
         indexes = [
@@ -62,8 +67,53 @@ class PixelLog(models.Model):
 
     @property
     def unclaimed(self) -> int:
-        """Events that no delivery covers yet."""
+        """Events of the live lane that no delivery covers yet. What is set aside has its own cursor (Backlog)."""
         return self.head - self.tail
+
+
+class Backlog(models.Model):
+    """A pile of a pixel's log that was set aside: drained beside the live lane, from `next_offset` on.
+
+    Fresh events do not wait behind it. Its deliveries tile `first_offset … next_offset` - 1.
+    """
+
+    advertiser = models.ForeignKey(Advertiser, on_delete=models.PROTECT, related_name="+")
+    pixel = models.ForeignKey(Pixel, on_delete=models.CASCADE, related_name="+")
+    first_offset = models.BigIntegerField()
+    next_offset = models.BigIntegerField()
+    last_offset = models.BigIntegerField()
+    next_received_at = models.DateTimeField()
+    last_received_at = models.DateTimeField()
+    created_at = models.DateTimeField(db_default=Now())
+    drained_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        indexes = [
+            models.Index(
+                fields=["pixel", "first_offset"], condition=models.Q(drained_at=None), name="backlog_open"
+            ),
+        ]
+        constraints = [
+            models.CheckConstraint(
+                condition=models.Q(
+                    first_offset__lte=models.F("next_offset"), next_offset__lte=models.F("last_offset") + 1
+                ),
+                name="backlog_cursor_within",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(drained_at=None, next_offset__lte=models.F("last_offset"))
+                | models.Q(drained_at__isnull=False, next_offset__gt=models.F("last_offset")),
+                name="backlog_drained_has_a_time",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"backlog of pixel {self.pixel_id}: {self.next_offset} … {self.last_offset}"
+
+    @property
+    def left(self) -> int:
+        """Events of it that no delivery covers yet."""
+        return self.last_offset - self.next_offset + 1
 
 
 class Origin(models.IntegerChoices):

@@ -14,7 +14,7 @@ from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from events.health import BADGES, RANK, WORDS, Facts, Health, Verdict, judge
-from events.models import Attempt, Delivery, Event, HourlyCount, IngestToken, PixelLog, Rejection
+from events.models import Attempt, Backlog, Delivery, Event, HourlyCount, IngestToken, PixelLog, Rejection
 from events.notices import describe
 from onboarding.models import ConnectionTest, Credential, Pixel
 from onboarding.selectors import credentials_in_use, latest_tests
@@ -68,6 +68,7 @@ def overviews(pixels: Sequence[Pixel], *, now: datetime) -> list[PixelOverview]:
     credentials = credentials_in_use(ids)
     tests = latest_tests(ids)
     logs = {log.pixel_id: log for log in PixelLog.objects.filter(pixel__in=ids)}
+    piles = _piles(ids)
     open_ranges = _open_ranges(ids)
     hours = _hours(ids, now=now)
     day_ago = now - timedelta(hours=24)
@@ -80,8 +81,9 @@ def overviews(pixels: Sequence[Pixel], *, now: datetime) -> list[PixelOverview]:
     for pixel in pixels:
         log = logs.get(pixel.pk)
         ranges = open_ranges.get(pixel.pk, _NOTHING_OPEN)
-        waiting = (log.unclaimed if log else 0) + ranges.waiting
-        since = [moment for moment in (ranges.since, _first_unclaimed_at(log)) if moment]
+        pile = piles.get(pixel.pk, _NO_PILE)
+        waiting = (log.unclaimed if log else 0) + pile.left + ranges.waiting
+        since = [moment for moment in (ranges.since, pile.since, _first_unclaimed_at(log)) if moment]
         credential = credentials.get(pixel.pk)
         test = tests.get(pixel.pk)
         facts = Facts(
@@ -116,6 +118,62 @@ def _passed(test: ConnectionTest | None, credential: Credential | None) -> bool 
 
 def _first_unclaimed_at(log: PixelLog | None) -> datetime | None:
     return log.tail_received_at if log and log.unclaimed else None
+
+
+@dataclass(frozen=True, slots=True)
+class _Pile:
+    left: int = 0
+    since: datetime | None = None
+
+
+_NO_PILE = _Pile()
+# What a backlog has left is between its cursor and its end: no event is counted.
+_LEFT = F("last_offset") - F("next_offset") + 1
+
+
+def _piles(pixel_ids: Iterable[int]) -> dict[int, _Pile]:
+    """What backlogs have left, by pixel."""
+    rows = (
+        Backlog.objects.filter(pixel__in=list(pixel_ids), drained_at=None)
+        .values("pixel_id")
+        .annotate(set_aside=Sum(_LEFT), since=Min("next_received_at"))
+    )
+    return {row["pixel_id"]: _Pile(row["set_aside"], row["since"]) for row in rows}
+
+
+@dataclass(frozen=True, slots=True)
+class DrainProgress:
+    """How far a pixel has drained what was set aside: what is handed to delivery of what there was."""
+
+    total: int
+    done: int
+    since: datetime
+    rate_per_second: float
+    # At this rate; None before the first batch.
+    done_by: datetime | None
+
+    @property
+    def left(self) -> int:
+        """Events still set aside."""
+        return self.total - self.done
+
+
+def drain_progress(pixel_id: int, *, now: datetime) -> DrainProgress | None:
+    """How far the pixel has drained its backlogs; None where nothing is set aside."""
+    found = Backlog.objects.filter(pixel=pixel_id, drained_at=None).aggregate(
+        total=Sum(F("last_offset") - F("first_offset") + 1), left=Sum(_LEFT), since=Min("created_at")
+    )
+    if not found["total"]:
+        return None
+    done = found["total"] - found["left"]
+    rate = done / max((now - found["since"]).total_seconds(), 1.0)
+    return DrainProgress(
+        total=found["total"],
+        done=done,
+        since=found["since"],
+        rate_per_second=rate,
+        done_by=now + timedelta(seconds=found["left"] / rate) if rate else None,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -448,7 +506,16 @@ HOT_ROWS = 50
 
 def hot_tables() -> HotTables:
     """The operator's view of the hot tables, bounded. Row counts of partitions are PostgreSQL's estimates."""
-    logs = PixelLog.objects.select_related("pixel").annotate(waiting=F("head") - F("tail"))
+    set_aside = (
+        Backlog.objects.filter(pixel=OuterRef("pixel"), drained_at=None)
+        .order_by()
+        .values("pixel")
+        .annotate(set_aside=Sum(_LEFT))
+        .values("set_aside")
+    )
+    logs = PixelLog.objects.select_related("pixel").annotate(
+        waiting=F("head") - F("tail") + Coalesce(Subquery(set_aside), 0)
+    )
     deliveries = Delivery.objects.filter(state__in=OPEN_STATES).select_related("pixel").order_by("pk")
     with connection.cursor() as cursor:
         cursor.execute(

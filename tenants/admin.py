@@ -82,8 +82,23 @@ class PersonAdmin(OperatorAdmin):
 class PartnerAdmin(OperatorAdmin):
     """Partners."""
 
-    fields = ("name", "partner_agent", "meta_app_id", "business_id", "created_at")
-    editable = ("name", "partner_agent", "meta_app_id", "business_id")
+    fields = (
+        "name",
+        "partner_agent",
+        "meta_app_id",
+        "business_id",
+        "delivery_weight",
+        "delivery_ceiling",
+        "created_at",
+    )
+    editable = (
+        "name",
+        "partner_agent",
+        "meta_app_id",
+        "business_id",
+        "delivery_weight",
+        "delivery_ceiling",
+    )
     list_display = ("name", "partner_agent", "meta_app_id", "created_at")
     search_fields = ("name", "partner_agent")
 

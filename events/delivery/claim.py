@@ -7,21 +7,21 @@ doors' commits to it, take turns.
 from __future__ import annotations
 
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from django.db import connection
 
+from events.pace import FIRST_LANES, Lane, is_pile, is_wider
 from partnerhub.lib.config import config
 from partnerhub.lib.db import tenant_scope
 from partnerhub.lib.graph import limits
 
 # Of one request. Meta publishes no limit; the doors take bodies of 8 MiB.
 REQUEST_BYTES: Final = 8 * 1024 * 1024
-# Sends of one pixel at a time: enough to use two cores, and no pixel takes all threads for itself.
-PIXEL_LEASES: Final = 4
 # A pixel without a credential is looked at again so often.
 UNCONNECTED_SECONDS: Final = 30
 
@@ -33,7 +33,8 @@ class Idle(StrEnum):
     NOT_DUE = "not_due"  # the whole pixel backs off
     HELD = "held"  # a person must mend it first
     UNCONNECTED = "unconnected"  # no credential yet
-    BUSY = "busy"  # as many sends as one pixel may have
+    BUSY = "busy"  # as many sends as the pixel may have
+    CEILING = "ceiling"  # as many sends as the partner may have
     DAMAGED = "damaged"  # the log lacks events; a person must look
     ASLEEP = "asleep"  # nothing unclaimed, and nothing due
 
@@ -52,24 +53,79 @@ class Claim:
     last_received_at: datetime
     attempts: int
     doubts: int
+    # Turns of its partner's pixels are so many times as long.
+    weight: int
+    # Set where the partner has a ceiling: who ends its turn hands its place to another of the partner's pixels.
+    capped_partner_id: int | None
+    # There is work for another turn beside this one, which has been counted and is to be hinted at.
+    is_widened: bool
 
 
 class LogDamaged(Exception):
     """The log lacks events between its ends. Nothing is claimed; a person must look."""
 
 
+class _Log(NamedTuple):
+    head: int
+    tail: int
+    head_received_at: datetime | None
+    tail_received_at: datetime | None
+    awake: bool
+    is_due: bool
+    width: int
+    turns: int
+    oldest_seconds: float
+
+
+class _View(NamedTuple):
+    is_held: bool
+    is_connected: bool
+    leases: int
+    partner_id: int
+    weight: int
+    ceiling: int | None
+    backlog_id: int | None
+    next_offset: int
+    last_offset: int
+    next_received_at: datetime
+    last_received_at: datetime
+
+
+class _Range(NamedTuple):
+    """Offsets from one on, up to another one and not with it, and between which receive times they lie."""
+
+    start: int
+    end: int
+    first_received_at: datetime | None
+    last_received_at: datetime | None
+
+
 _LOCK: Final = """
-SELECT head, tail, head_received_at, tail_received_at, awake, due_at <= clock_timestamp()
+SELECT head, tail, head_received_at, tail_received_at, awake, due_at <= clock_timestamp(), width, turns,
+    coalesce(extract(epoch FROM clock_timestamp() - tail_received_at), 0)::float8
 FROM events_pixellog WHERE pixel_id = %s FOR NO KEY UPDATE
 """
 # A statement of its own: its snapshot is younger than the lock.
 _LOOK: Final = """
-SELECT held_at IS NOT NULL,
+SELECT pixel.held_at IS NOT NULL,
     EXISTS (SELECT FROM onboarding_credential WHERE pixel_id = pixel.id AND state <> 'retired'),
     (SELECT count(*) FROM events_delivery
-     WHERE pixel_id = pixel.id AND state IN ('claimed', 'sending') AND lease_until > clock_timestamp())
-FROM onboarding_pixel AS pixel WHERE id = %s
+     WHERE pixel_id = pixel.id AND state IN ('claimed', 'sending') AND lease_until > clock_timestamp()),
+    partner.id, partner.delivery_weight, partner.delivery_ceiling,
+    backlog.id, backlog.next_offset, backlog.last_offset, backlog.next_received_at, backlog.last_received_at
+FROM onboarding_pixel AS pixel
+JOIN tenants_advertiser AS advertiser ON advertiser.id = pixel.advertiser_id
+JOIN tenants_partner AS partner ON partner.id = advertiser.partner_id
+LEFT JOIN LATERAL (
+    SELECT * FROM events_backlog WHERE pixel_id = pixel.id AND drained_at IS NULL
+    ORDER BY first_offset LIMIT 1) AS backlog ON true
+WHERE pixel.id = %s
 """
+# Claims of one partner that has a ceiling take turns: each counts those before it.
+_LOCK_PARTNER: Final = "SELECT pg_advisory_xact_lock(hashtext('events.ceiling'), %s::integer)"
+_PARTNERS_LEASES: Final = "SELECT events_leases_of_partner(%s)"
+# Whoever ends a turn of the partner's takes the one that has stood here longest.
+_STAND_IN_LINE: Final = "UPDATE events_pixellog SET due_at = clock_timestamp() WHERE pixel_id = %s"
 _TAKE_DUE: Final = """
 UPDATE events_delivery
 SET state = 'claimed', due_at = NULL, lease_token = %(token)s,
@@ -80,7 +136,7 @@ WHERE id = (
     ORDER BY due_at, id LIMIT 1)
 RETURNING id, first_offset, last_offset, first_received_at, last_received_at, attempts, doubts
 """
-# From the tail on, as many events as fit into one request, and when the one behind them was received.
+# From `tail` on, as many events as fit into one request, and when the one behind them was received.
 _MEASURE: Final = """
 WITH event AS (
     SELECT log_offset, received_at,
@@ -107,15 +163,32 @@ RETURNING id
 _PAUSE: Final = """
 UPDATE events_pixellog SET due_at = clock_timestamp() + %s * interval '1 second' WHERE pixel_id = %s
 """
-_ADVANCE: Final = """
-UPDATE events_pixellog SET tail = %s, tail_received_at = %s WHERE pixel_id = %s
+_TURNS: Final = "UPDATE events_pixellog SET turns = %s WHERE pixel_id = %s"
+_ADVANCE: Final = "UPDATE events_pixellog SET tail = %s, tail_received_at = %s WHERE pixel_id = %s"
+_ADVANCE_BACKLOG: Final = """
+UPDATE events_backlog
+SET next_offset = %(next)s, next_received_at = %(next_received_at)s,
+    drained_at = CASE WHEN %(next)s > last_offset THEN clock_timestamp() END
+WHERE id = %(backlog)s
 """
+# The pile that was set aside last goes on where nothing was claimed since.
+_SET_ASIDE: Final = """
+WITH extended AS (
+    UPDATE events_backlog SET last_offset = %(head)s - 1, last_received_at = %(head_received_at)s
+    WHERE pixel_id = %(pixel)s AND drained_at IS NULL AND last_offset = %(tail)s - 1
+    RETURNING id)
+INSERT INTO events_backlog
+    (advertiser_id, pixel_id, first_offset, next_offset, last_offset, next_received_at, last_received_at)
+SELECT %(advertiser)s, %(pixel)s, %(tail)s, %(tail)s, %(head)s - 1, %(tail_received_at)s, %(head_received_at)s
+WHERE NOT EXISTS (SELECT FROM extended)
+"""
+_EMPTY_LIVE_LANE: Final = "UPDATE events_pixellog SET tail = head WHERE pixel_id = %s"
 
 
-def claim_next(pixel_id: int) -> Claim | Idle:
-    """The pixel's next delivery: one that is due for another attempt, else a new range of its log.
+def claim_next(pixel_id: int, lanes: Sequence[Lane] = FIRST_LANES) -> Claim | Idle:
+    """The pixel's next delivery, from the first of the lanes that has one.
 
-    Where there is neither, the pixel is put to sleep: the next commit of a door wakes it. Raises LogDamaged.
+    Where none has, the pixel is put to sleep: the next commit of a door wakes it. Raises LogDamaged.
     """
     with connection.cursor() as cursor:
         cursor.execute("SELECT advertiser_id FROM events_pixellog WHERE pixel_id = %s", [pixel_id])
@@ -123,68 +196,190 @@ def claim_next(pixel_id: int) -> Claim | Idle:
     if found is None:
         return Idle.UNKNOWN
     with tenant_scope(advertiser_id=found[0]), connection.cursor() as cursor:
-        return _claim(cursor, pixel_id, found[0])
+        cursor.execute(_LOCK, [pixel_id])
+        return _Claimer(cursor, pixel_id, found[0], _Log(*cursor.fetchone())).claim(lanes)
 
 
-def _claim(cursor: Any, pixel_id: int, advertiser_id: int) -> Claim | Idle:
-    cursor.execute(_LOCK, [pixel_id])
-    head, tail, head_received_at, tail_received_at, awake, is_due = cursor.fetchone()
-    cursor.execute(_LOOK, [pixel_id])
-    is_held, is_connected, leases = cursor.fetchone()
-    if is_held:
-        return Idle.HELD
-    if not is_due:
-        return Idle.NOT_DUE
-    if leases >= PIXEL_LEASES:
-        return Idle.BUSY
-    if not is_connected:
-        cursor.execute(_PAUSE, [UNCONNECTED_SECONDS, pixel_id])
-        return Idle.UNCONNECTED
-    token = uuid.uuid4()
-    lease = config().delivery_lease_seconds
-    cursor.execute(_TAKE_DUE, {"token": token, "lease": lease, "pixel": pixel_id})
-    if (row := cursor.fetchone()) is not None:
-        return Claim(row[0], pixel_id, advertiser_id, token, *row[1:])
-    if tail == head:
-        if awake:
-            cursor.execute("UPDATE events_pixellog SET awake = false WHERE pixel_id = %s", [pixel_id])
-        return Idle.ASLEEP
-    asked = {
-        "advertiser": advertiser_id,
-        "pixel": pixel_id,
-        "head": head,
-        "tail": tail,
-        "end": tail + limits.EVENTS_PER_REQUEST,
-        "bytes": REQUEST_BYTES,
-        "head_received_at": head_received_at,
-        "tail_received_at": tail_received_at,
-    }
-    cursor.execute(_MEASURE, asked)
-    count, first, last, first_received_at, last_received_at, next_received_at = cursor.fetchone()
-    if first != tail or last - first + 1 != count:
-        raise LogDamaged(f"The log of pixel {pixel_id} lacks events at or after offset {tail}.")
-    claimed = {
-        **asked,
-        "first": first,
-        "last": last,
-        "first_received_at": first_received_at,
-        "last_received_at": last_received_at,
-        "lease": lease,
-        "token": token,
-    }
-    cursor.execute(_CLAIM, claimed)
-    (delivery_id,) = cursor.fetchone()
-    # Behind the last event there is none yet: the door that appends one sets its time.
-    cursor.execute(_ADVANCE, [last + 1, next_received_at or last_received_at, pixel_id])
-    return Claim(
-        delivery_id=delivery_id,
-        pixel_id=pixel_id,
-        advertiser_id=advertiser_id,
-        lease_token=token,
-        first_offset=first,
-        last_offset=last,
-        first_received_at=first_received_at,
-        last_received_at=last_received_at,
-        attempts=0,
-        doubts=0,
-    )
+class _Claimer:
+    """One claim of a pixel whose row is locked."""
+
+    def __init__(self, cursor: Any, pixel_id: int, advertiser_id: int, log: _Log) -> None:
+        self._cursor = cursor
+        self._pixel_id = pixel_id
+        self._advertiser_id = advertiser_id
+        self._log = log
+        self._token = uuid.uuid4()
+        cursor.execute(_LOOK, [pixel_id])
+        self._view = _View(*cursor.fetchone())
+
+    def claim(self, lanes: Sequence[Lane]) -> Claim | Idle:
+        """The next delivery, or why there is none."""
+        if (idle := self._hindrance()) is None:
+            self._set_aside()
+            takes = {Lane.DUE: self._take_due, Lane.LIVE: self._take_live, Lane.BACKLOG: self._take_backlog}
+            for lane in lanes:
+                if (claim := takes[lane]()) is not None:
+                    return claim
+            idle = Idle.ASLEEP
+            if self._log.awake:
+                self._run("UPDATE events_pixellog SET awake = false WHERE pixel_id = %s", [self._pixel_id])
+        if self._log.turns > 1:
+            # This turn ends. Where there is nothing to do at all, the others find that, too.
+            left = self._log.turns - 1 if idle is Idle.BUSY else 1
+            self._run(_TURNS, [left, self._pixel_id])
+        return idle
+
+    def _run(self, statement: str, parameters: Any) -> None:
+        self._cursor.execute(statement, parameters)
+
+    def _hindrance(self) -> Idle | None:
+        if self._view.is_held:
+            return Idle.HELD
+        if not self._log.is_due:
+            return Idle.NOT_DUE
+        if self._view.leases >= self._log.width:
+            return Idle.BUSY
+        if not self._view.is_connected:
+            self._run(_PAUSE, [UNCONNECTED_SECONDS, self._pixel_id])
+            return Idle.UNCONNECTED
+        if self._view.ceiling is not None:
+            self._run(_LOCK_PARTNER, [self._view.partner_id])
+            self._run(_PARTNERS_LEASES, [self._view.partner_id])
+            if self._cursor.fetchone()[0] >= self._view.ceiling:
+                self._run(_STAND_IN_LINE, [self._pixel_id])
+                return Idle.CEILING
+        return None
+
+    def _set_aside(self) -> None:
+        """Put a pile of the live lane into a backlog, so that what comes in from now on does not wait behind it."""
+        log = self._log
+        if not is_pile(
+            log.head - log.tail,
+            oldest_seconds=log.oldest_seconds,
+            request_events=limits.EVENTS_PER_REQUEST,
+        ):
+            return
+        self._run(
+            _SET_ASIDE,
+            {
+                "advertiser": self._advertiser_id,
+                "pixel": self._pixel_id,
+                "head": log.head,
+                "tail": log.tail,
+                "head_received_at": log.head_received_at,
+                "tail_received_at": log.tail_received_at,
+            },
+        )
+        self._run(_EMPTY_LIVE_LANE, [self._pixel_id])
+        self._log = log._replace(tail=log.head)
+        self._run(_LOOK, [self._pixel_id])
+        self._view = _View(*self._cursor.fetchone())
+
+    def _take_due(self) -> Claim | None:
+        lease = config().delivery_lease_seconds
+        self._run(_TAKE_DUE, {"token": self._token, "lease": lease, "pixel": self._pixel_id})
+        if (row := self._cursor.fetchone()) is None:
+            return None
+        return self._claimed(row, behind=0)
+
+    def _take_live(self) -> Claim | None:
+        log = self._log
+        if log.tail == log.head:
+            return None
+        lane = _Range(log.tail, log.head, log.tail_received_at, log.head_received_at)
+        row, next_received_at = self._measure(lane)
+        # Behind the last event there is none yet: the door that appends one sets its time.
+        self._run(_ADVANCE, [row[2] + 1, next_received_at or row[4], self._pixel_id])
+        return self._claimed(row, behind=log.head - row[2] - 1)
+
+    def _take_backlog(self) -> Claim | None:
+        view = self._view
+        if view.backlog_id is None:
+            return None
+        lane = _Range(view.next_offset, view.last_offset + 1, view.next_received_at, view.last_received_at)
+        row, next_received_at = self._measure(lane)
+        self._run(
+            _ADVANCE_BACKLOG,
+            {
+                "next": row[2] + 1,
+                "next_received_at": next_received_at or row[4],
+                "backlog": view.backlog_id,
+            },
+        )
+        return self._claimed(row, behind=view.last_offset - row[2])
+
+    def _measure(self, lane: _Range) -> tuple[tuple[Any, ...], datetime | None]:
+        """A new delivery at the lane's start, as _TAKE_DUE returns one, and when the event behind it came."""
+        asked = {
+            "advertiser": self._advertiser_id,
+            "pixel": self._pixel_id,
+            "tail": lane.start,
+            "head": lane.end,
+            "end": lane.start + limits.EVENTS_PER_REQUEST,
+            "bytes": REQUEST_BYTES,
+            "tail_received_at": lane.first_received_at,
+            "head_received_at": lane.last_received_at,
+        }
+        self._run(_MEASURE, asked)
+        count, first, last, first_received_at, last_received_at, next_received_at = self._cursor.fetchone()
+        if first != lane.start or last - first + 1 != count:
+            raise LogDamaged(
+                f"The log of pixel {self._pixel_id} lacks events at or after offset {lane.start}."
+            )
+        claimed = {
+            "advertiser": self._advertiser_id,
+            "pixel": self._pixel_id,
+            "first": first,
+            "last": last,
+            "first_received_at": first_received_at,
+            "last_received_at": last_received_at,
+            "lease": config().delivery_lease_seconds,
+            "token": self._token,
+        }
+        self._run(_CLAIM, claimed)
+        (delivery_id,) = self._cursor.fetchone()
+        return (delivery_id, first, last, first_received_at, last_received_at, 0, 0), next_received_at
+
+    def _claimed(self, row: tuple[Any, ...], *, behind: int) -> Claim:
+        delivery_id, first, last, first_received_at, last_received_at, attempts, doubts = row
+        view = self._view
+        is_widened = is_wider(
+            behind,
+            turns=self._log.turns,
+            leases=view.leases,
+            width=self._log.width,
+            request_events=limits.EVENTS_PER_REQUEST,
+        )
+        if is_widened:
+            self._run(_TURNS, [self._log.turns + 1, self._pixel_id])
+        return Claim(
+            delivery_id=delivery_id,
+            pixel_id=self._pixel_id,
+            advertiser_id=self._advertiser_id,
+            lease_token=self._token,
+            first_offset=first,
+            last_offset=last,
+            first_received_at=first_received_at,
+            last_received_at=last_received_at,
+            attempts=attempts,
+            doubts=doubts,
+            weight=view.weight,
+            capped_partner_id=view.partner_id if view.ceiling is not None else None,
+            is_widened=is_widened,
+        )
+
+
+def next_of_partner(pixel_id: int, partner_id: int) -> int | None:
+    """Which of a capped partner's pixels is to have the place that this one's turn leaves: the longest in line.
+
+    This pixel goes to the end of the line.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE events_pixellog SET due_at = clock_timestamp() WHERE pixel_id = %s"
+            " AND due_at < clock_timestamp()",
+            [pixel_id],
+        )
+        cursor.execute("SELECT events_next_of_partner(%s)", [partner_id])
+        found: int | None = cursor.fetchone()[0]
+    return found

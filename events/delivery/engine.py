@@ -13,10 +13,11 @@ from typing import Final
 import structlog
 from django.db import InterfaceError, OperationalError, connection
 
-from events.delivery.claim import Claim, Idle, LogDamaged, claim_next
+from events.delivery.claim import Claim, Idle, LogDamaged, claim_next, next_of_partner
 from events.delivery.progress import PROGRESS
 from events.delivery.send import Parcel, send, take_up
 from events.delivery.settle import settle
+from events.pace import lanes
 from onboarding.services import DELIVER
 from partnerhub.lib.config import config
 from partnerhub.lib.crashpoints import crash_point
@@ -45,21 +46,40 @@ def deliver_pixel(pixel_id: int, client: GraphClient) -> Turn:
 
     Raises DatabaseError where the database is away: what was claimed is found by its lease.
     """
-    for deliveries in range(TURN_DELIVERIES):
+    deliveries = 0
+    claim: Claim | None = None
+    while True:
         try:
-            claim = claim_next(pixel_id)
+            claimed = claim_next(pixel_id, lanes(deliveries))
         except LogDamaged as error:
             logger.error("log damaged", pixel_id=pixel_id, reason=str(error))
-            return Turn(deliveries, Idle.DAMAGED)
-        if not isinstance(claim, Claim):
-            return Turn(deliveries, claim)
+            claimed = Idle.DAMAGED
+        if not isinstance(claimed, Claim):
+            if claim is not None and claim.capped_partner_id is not None:
+                _hand_over(claim)
+            return Turn(deliveries, claimed)
+        claim = claimed
+        deliveries += 1
         PROGRESS.took_work()
         crash_point("after_claim")
-        if not deliver_claim(claim, client):
-            # It may have taken as long as a send may: the neighbours are next.
+        if claim.is_widened:
+            send_hint(DELIVER, pixel_id)
+        # One without an answer may have taken as long as a send may: the neighbours are next.
+        if not deliver_claim(claim, client) or deliveries >= TURN_DELIVERIES * claim.weight:
             break
-    send_hint(DELIVER, pixel_id)
-    return Turn(deliveries + 1, None)
+    if claim.capped_partner_id is not None:
+        _hand_over(claim)
+    else:
+        send_hint(DELIVER, pixel_id)
+    return Turn(deliveries, None)
+
+
+def _hand_over(claim: Claim) -> None:
+    """Of a partner with a ceiling: the turn's place goes to the pixel that has waited for it longest."""
+    assert claim.capped_partner_id is not None
+    following = next_of_partner(claim.pixel_id, claim.capped_partner_id)
+    if following is not None:
+        send_hint(DELIVER, following)
 
 
 def deliver_claim(claim: Claim, client: GraphClient) -> bool:

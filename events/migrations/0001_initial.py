@@ -257,10 +257,42 @@ class Migration(migrations.Migration):
                 ("tail_received_at", models.DateTimeField(blank=True, null=True)),
                 ("awake", models.BooleanField(db_default=False)),
                 ("due_at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                ("width", models.PositiveSmallIntegerField(db_default=4)),
+                ("turns", models.PositiveSmallIntegerField(db_default=1)),
                 (
                     "advertiser",
                     models.ForeignKey(
                         on_delete=django.db.models.deletion.PROTECT, related_name="+", to="tenants.advertiser"
+                    ),
+                ),
+            ],
+        ),
+        migrations.CreateModel(
+            name="Backlog",
+            fields=[
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("first_offset", models.BigIntegerField()),
+                ("next_offset", models.BigIntegerField()),
+                ("last_offset", models.BigIntegerField()),
+                ("next_received_at", models.DateTimeField()),
+                ("last_received_at", models.DateTimeField()),
+                ("created_at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                ("drained_at", models.DateTimeField(blank=True, null=True)),
+                (
+                    "advertiser",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="+", to="tenants.advertiser"
+                    ),
+                ),
+                (
+                    "pixel",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="+", to="onboarding.pixel"
                     ),
                 ),
             ],
@@ -316,6 +348,35 @@ class Migration(migrations.Migration):
                     ),
                 ),
             ],
+        ),
+        migrations.AddIndex(
+            model_name="backlog",
+            index=models.Index(
+                condition=models.Q(("drained_at", None)),
+                fields=["pixel", "first_offset"],
+                name="backlog_open",
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="backlog",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    ("first_offset__lte", models.F("next_offset")),
+                    ("next_offset__lte", models.F("last_offset") + 1),
+                ),
+                name="backlog_cursor_within",
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="backlog",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(("drained_at", None), ("next_offset__lte", models.F("last_offset"))),
+                    models.Q(("drained_at__isnull", False), ("next_offset__gt", models.F("last_offset"))),
+                    _connector="OR",
+                ),
+                name="backlog_drained_has_a_time",
+            ),
         ),
         migrations.AddIndex(
             model_name="delivery",

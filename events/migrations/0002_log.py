@@ -68,12 +68,39 @@ END
 $$;
 """
 
+# What a claim of a partner with a ceiling asks: no worker sees all of a partner's rows. Nothing but a number and
+# a key come out, and of pixels, which every worker may see.
+OF_PARTNER = """
+CREATE FUNCTION events_leases_of_partner(partner bigint) RETURNS bigint LANGUAGE sql STABLE SECURITY DEFINER
+SET search_path = public, pg_temp AS $$
+    SELECT count(*) FROM events_delivery AS delivery
+    JOIN tenants_advertiser AS advertiser ON advertiser.id = delivery.advertiser_id
+    WHERE delivery.state IN ('claimed', 'sending') AND delivery.lease_until > clock_timestamp()
+      AND advertiser.partner_id = partner
+$$;
+CREATE FUNCTION events_next_of_partner(partner bigint) RETURNS bigint LANGUAGE sql STABLE SECURITY DEFINER
+SET search_path = public, pg_temp AS $$
+    SELECT log.pixel_id
+    FROM events_pixellog AS log
+    JOIN tenants_advertiser AS advertiser ON advertiser.id = log.advertiser_id
+    JOIN onboarding_pixel AS pixel ON pixel.id = log.pixel_id
+    WHERE advertiser.partner_id = partner AND log.awake AND log.due_at <= clock_timestamp()
+      AND pixel.held_at IS NULL
+      AND NOT EXISTS (
+        SELECT FROM events_delivery AS live
+        WHERE live.pixel_id = log.pixel_id AND live.state IN ('claimed', 'sending')
+          AND live.lease_until > clock_timestamp())
+    ORDER BY log.due_at LIMIT 1
+$$;
+"""
+
 SAME_ADVERTISER = "".join(
     f"ALTER TABLE {table} ADD CONSTRAINT {table}_of_same_advertiser"
     " FOREIGN KEY (pixel_id, advertiser_id) REFERENCES onboarding_pixel (id, advertiser_id);"
     for table in (
         "events_ingesttoken",
         "events_pixellog",
+        "events_backlog",
         "events_delivery",
         "events_attempt",
         "events_rejection",
@@ -105,6 +132,7 @@ class Migration(migrations.Migration):
     operations = [
         migrations.RunSQL(TABLES),
         migrations.RunPython(make_function, migrations.RunPython.noop),
+        migrations.RunSQL(OF_PARTNER),
         migrations.RunSQL(SAME_ADVERTISER),
         migrations.RunSQL(HOT_ROWS),
     ]

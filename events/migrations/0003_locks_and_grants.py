@@ -21,6 +21,7 @@ POLICIES: Policies = {
         ("door", "SELECT", "true", None),
         ("door", "UPDATE", "true", "true"),
     ],
+    "events_backlog": [READ_BY_APP, ("worker", "ALL", "true", "true")],
     "events_delivery": [READ_BY_APP, ("worker", "ALL", "true", "true")],
     "events_attempt": [READ_BY_APP, ("worker", "ALL", TAKEN_UP, TAKEN_UP)],
     "events_rejection": [
@@ -100,6 +101,7 @@ GRANTS: Grants = {
         "door": "SELECT (id, pixel_id, advertiser_id, token_hash, revoked_at)",
     },
     "events_pixellog": {"app": "SELECT, INSERT", "worker": "SELECT, UPDATE", "door": "SELECT, UPDATE"},
+    "events_backlog": {"app": "SELECT", "worker": "SELECT, INSERT, UPDATE"},
     "events_delivery": {"app": "SELECT", "worker": "SELECT, INSERT, UPDATE"},
     "events_attempt": {"app": "SELECT", "worker": "SELECT, INSERT, UPDATE"},
     "events_rejection": {"app": "SELECT", "worker": "SELECT, INSERT", "door": "INSERT"},
@@ -124,6 +126,8 @@ GRANTS: Grants = {
     "FUNCTION tenants_invited_advertiser()": {"app": "EXECUTE"},
     "FUNCTION tenants_is_operator(bigint)": {"app": "EXECUTE"},
     "FUNCTION events_make_partitions(date, integer)": {"worker": "EXECUTE"},
+    "FUNCTION events_leases_of_partner(bigint)": {"worker": "EXECUTE"},
+    "FUNCTION events_next_of_partner(bigint)": {"worker": "EXECUTE"},
 }
 
 

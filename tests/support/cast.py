@@ -10,7 +10,7 @@ from datetime import timedelta
 
 from django.utils import timezone
 
-from events.models import Attempt, Delivery, Event, IngestToken, Rejection
+from events.models import Attempt, Backlog, Delivery, Event, IngestToken, Rejection
 from events.services import issue_ingest_token
 from onboarding.models import ConnectionTest, MetaCallback, OnboardingSession, Pixel, Revocation, TokenLink
 from onboarding.services import add_pixel, save_pasted_token
@@ -136,6 +136,15 @@ def make_tenant(name: str) -> Tenant:
 
 def _deliver_and_reject(event: Event) -> None:
     own = {"advertiser_id": event.advertiser_id, "pixel_id": event.pixel_id}
+    Backlog.objects.create(
+        **own,
+        first_offset=event.log_offset,
+        next_offset=event.log_offset + 1,
+        last_offset=event.log_offset,
+        next_received_at=event.received_at,
+        last_received_at=event.received_at,
+        drained_at=timezone.now(),
+    )
     delivery = Delivery.objects.create(
         **own,
         first_offset=event.log_offset,

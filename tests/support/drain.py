@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from events.models import Delivery, PixelLog
+from events.models import Backlog, Delivery, PixelLog
 from onboarding.models import Pixel
 from tests.support.worker import wait_until
 
@@ -16,6 +16,7 @@ def is_drained(pixels: Iterable[Pixel]) -> bool:
     """Whether all that was taken in is accepted or rejected."""
     keys = [pixel.pk for pixel in pixels]
     unclaimed = any(log.unclaimed for log in PixelLog.objects.filter(pixel__in=keys))
+    unclaimed = unclaimed or Backlog.objects.filter(pixel__in=keys, drained_at=None).exists()
     return not unclaimed and not Delivery.objects.filter(pixel__in=keys, state__in=_OPEN).exists()
 
 

@@ -11,7 +11,7 @@ from django.db import connection
 
 from events.delivery import engine
 from events.delivery.engine import Turn, deliver_pixel
-from events.models import Delivery, PixelLog
+from events.models import Backlog, Delivery, PixelLog
 from events.selectors import OPEN_STATES
 from onboarding.models import Pixel
 from partnerhub.lib.graph import GraphClient
@@ -111,6 +111,8 @@ def let_time_pass(pixel: Pixel) -> None:
 def is_drained(pixel: Pixel) -> bool:
     """Whether every event of the pixel's log has come to its end."""
     if PixelLog.objects.get(pk=pixel.pk).unclaimed:
+        return False
+    if Backlog.objects.filter(pixel=pixel, drained_at=None).exists():
         return False
     return not Delivery.objects.filter(pixel=pixel, state__in=OPEN_STATES).exists()
 

@@ -13,7 +13,6 @@ from django.db import connection
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from events.delivery import claim as claim_room
 from events.delivery.claim import Claim, Idle, LogDamaged, claim_next
 from events.models import Delivery, PixelLog
 from onboarding.models import Pixel
@@ -53,7 +52,7 @@ def test_claims_at_the_same_moment_tile_the_log(
     target: ConnectedPixel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("partnerhub.lib.graph.limits.EVENTS_PER_REQUEST", 5)
-    monkeypatch.setattr(claim_room, "PIXEL_LEASES", 100)
+    PixelLog.objects.filter(pk=target.pixel.pk).update(width=100)
     append_count(target.pixel, 28)
 
     results = claim_all_at_once(target.pixel, 8)
@@ -177,7 +176,8 @@ def test_appends_and_claims_in_any_order_tile_the_log(
     start = log.head
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("partnerhub.lib.graph.limits.EVENTS_PER_REQUEST", size)
-        patch.setattr(claim_room, "PIXEL_LEASES", 10_000)
+        patch.setattr("events.pace.PILE_REQUESTS", 1_000)
+        PixelLog.objects.filter(pk=target.pixel.pk).update(width=10_000)
         claims: list[Claim] = []
         for count in appends:
             append_count(target.pixel, count)

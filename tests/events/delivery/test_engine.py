@@ -12,9 +12,10 @@ import pytest
 from django.db import connection
 from django.utils import timezone
 
-from events.delivery.claim import PIXEL_LEASES, Claim, Idle, claim_next
+from events.delivery.claim import Claim, Idle, claim_next
 from events.delivery.engine import TURN_DELIVERIES
 from events.models import Attempt, Delivery, PixelLog, Rejection
+from events.pace import FIRST_WIDTH
 from onboarding.models import Credential, Pixel, SealedToken
 from onboarding.services import release_pixel, save_pasted_token
 from partnerhub.lib.vault import Secret
@@ -75,6 +76,7 @@ def test_a_turn_ends_after_some_deliveries_and_asks_for_the_next(
     target: ConnectedPixel, take_turn: TakeTurn, hints: list[tuple[str, int]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("partnerhub.lib.graph.limits.EVENTS_PER_REQUEST", 3)
+    PixelLog.objects.filter(pk=target.pixel.pk).update(width=1)
     append_count(target.pixel, 3 * TURN_DELIVERIES + 1)
 
     turn = take_turn(target.pixel)
@@ -552,12 +554,12 @@ def test_a_pixel_has_no_more_sends_at_once_than_its_share(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("partnerhub.lib.graph.limits.EVENTS_PER_REQUEST", 1)
-    append_count(target.pixel, PIXEL_LEASES + 2)
+    append_count(target.pixel, FIRST_WIDTH + 2)
 
     with as_role("worker"):
-        claims = [claim_next(target.pixel.pk) for _ in range(PIXEL_LEASES + 1)]
+        claims = [claim_next(target.pixel.pk) for _ in range(FIRST_WIDTH + 1)]
 
-    assert [type(claim) for claim in claims] == [Claim] * PIXEL_LEASES + [Idle]
+    assert [type(claim) for claim in claims] == [Claim] * FIRST_WIDTH + [Idle]
     assert claims[-1] == Idle.BUSY
 
 

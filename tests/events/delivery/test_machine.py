@@ -20,12 +20,13 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from events.delivery import claim as claim_room
 from events.delivery.claim import Claim, Idle, claim_next
 from events.delivery.send import Parcel, take_up
 from events.delivery.settle import settle
 from events.delivery.sweep import take_over_expired
 from events.ledger import AtMeta, Key, audit_ledger
+from events.models import PixelLog
+from events.pace import lanes
 from onboarding.services import release_pixel
 from partnerhub.lib.graph import GraphAnswer
 from partnerhub.lib.graph.errors import (
@@ -59,6 +60,7 @@ class Machine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.pixel = make_connected_pixel(self.target.pixel.advertiser).pixel
+        PixelLog.objects.filter(pk=self.pixel.pk).update(width=100)
         self.meta: dict[Key, AtMeta] = {}
         self.outcomes: dict[int, Outcome] = {}
 
@@ -66,10 +68,10 @@ class Machine(RuleBasedStateMachine):
     def append(self, count: int) -> None:
         append_count(self.pixel, count)
 
-    @rule(target=claims)
-    def claim(self):  # type: ignore[no-untyped-def]
+    @rule(target=claims, step=st.integers(0, 3))
+    def claim(self, step: int):  # type: ignore[no-untyped-def]
         with self.as_role("worker"):
-            claim = claim_next(self.pixel.pk)
+            claim = claim_next(self.pixel.pk, lanes(step))
         return claim if isinstance(claim, Claim) else multiple()
 
     @rule(target=parcels, claim=claims)
@@ -175,7 +177,7 @@ def test_whatever_happens_in_whatever_order_the_books_are_right(
     as_role: AsRole, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("partnerhub.lib.graph.limits.EVENTS_PER_REQUEST", 5)
-    monkeypatch.setattr(claim_room, "PIXEL_LEASES", 100)
+    monkeypatch.setattr("events.pace.PILE_REQUESTS", 1)
     Machine.target, Machine.as_role = make_connected_pixel(), staticmethod(as_role)
 
     run_state_machine_as_test(

@@ -1,0 +1,59 @@
+"""How much of one pixel, and in which order: pure arithmetic over what the rows say.
+
+A pixel has three kinds of work: deliveries that are due again, the live lane of its log, and what was set aside.
+None of them may starve another, and fresh events stand behind neither a pile nor the halving of a refused batch.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Final
+
+# Sends of a pixel at a time: enough to use two cores, until Graph's answers say more or less.
+FIRST_WIDTH: Final = 4
+
+# More than so many requests' worth in the live lane are a pile: fresh events would wait seconds behind it.
+PILE_REQUESTS: Final = 10
+# And more than one request's worth that has waited so long: whatever held it up, it is no longer fresh.
+PILE_SECONDS: Final = 30.0
+# Another turn beside the running ones pays with so many requests' worth behind them.
+WIDE_REQUESTS: Final = 2
+
+
+class Lane(StrEnum):
+    """Where a pixel's next delivery may come from."""
+
+    DUE = "due"  # a delivery that waits for another attempt
+    LIVE = "live"  # the log, from its tail on
+    BACKLOG = "backlog"  # what was set aside
+
+
+# By the place of a delivery in its turn. What is due again is oldest, and comes first; each lane comes first at
+# least once in four, and the live one twice.
+_ORDERS: Final = (
+    (Lane.DUE, Lane.LIVE, Lane.BACKLOG),
+    (Lane.LIVE, Lane.BACKLOG, Lane.DUE),
+    (Lane.BACKLOG, Lane.DUE, Lane.LIVE),
+    (Lane.LIVE, Lane.DUE, Lane.BACKLOG),
+)
+FIRST_LANES: Final = _ORDERS[0]
+
+
+def lanes(step: int) -> tuple[Lane, ...]:
+    """Where the delivery at this place of a turn is looked for, in this order."""
+    return _ORDERS[step % len(_ORDERS)]
+
+
+def is_pile(waiting: int, *, oldest_seconds: float, request_events: int) -> bool:
+    """Whether so many events of the live lane are set aside, to drain beside it."""
+    if waiting > PILE_REQUESTS * request_events:
+        return True
+    return waiting > request_events and oldest_seconds > PILE_SECONDS
+
+
+def is_wider(waiting: int, *, turns: int, leases: int, width: int, request_events: int) -> bool:
+    """Whether another turn of the pixel is worth asking for, beside `turns` that are asked for or at work.
+
+    `waiting` are the events behind this claim, `leases` the sends beside it.
+    """
+    return max(turns, leases + 1) < width and waiting > WIDE_REQUESTS * request_events
