@@ -35,6 +35,15 @@ BADGES = {
     Health.UNTESTED: "waiting",
     Health.WORKING: "working",
 }
+# Why a pixel is held → what Meta refused, and what makes it go on.
+HOLDS = {
+    "credential": ("the token", "Connect it again to go on."),
+    "permission": ("access to the pixel", "Give access again to go on."),
+    "partner": (
+        "the partner's token",
+        "The partner was told, and mends it: there is nothing that you need to do.",
+    ),
+}
 RANK = {state: rank for rank, state in enumerate(Health)}
 
 # Meta asks for events within the hour ("Best Practices", read 2026-11-24); somebody should look well before.
@@ -48,7 +57,7 @@ class Facts:
     has_credential: bool
     credential_refused: bool
     last_test_passed: bool | None  # None: no finished test of the credential in use
-    hold: str  # "", "credential" or "permission"
+    hold: str  # "", "credential", "permission" or "partner"
     waiting: int
     waiting_since: datetime | None
     in_doubt: int
@@ -82,9 +91,9 @@ def judge(facts: Facts, *, now: datetime) -> Verdict:
     if not facts.has_credential:
         return Verdict(Health.NOT_CONNECTED, "Paste an access token to connect this pixel.")
     if facts.hold:
-        reason = "the token" if facts.hold == "credential" else "access to the pixel"
+        reason, remedy = HOLDS.get(facts.hold, HOLDS["permission"])
         kept = f" {_waiting(facts.waiting)} safely." if facts.waiting else " Events that come in wait safely."
-        return Verdict(Health.HELD, f"Meta refused {reason}.{kept} Paste a new token to go on.")
+        return Verdict(Health.HELD, f"Meta refused {reason}.{kept} {remedy}")
     if facts.credential_refused or facts.last_test_passed is False:
         return Verdict(Health.FAILING, "The last connection test failed. Open it to see what to do.")
     if facts.waiting and facts.waiting_since and now - facts.waiting_since > LATE_AFTER:

@@ -33,6 +33,8 @@ logger = structlog.get_logger(__name__)
 
 # A token that does not open with our keys is our fault, and takes a person: looked at again so often.
 SEALED_SECONDS: Final = 300
+# Until the guardian has looked at a refused token of the partner's: it is called at once.
+CONFIRM_SECONDS: Final = 15
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,7 @@ class Parcel:
 _ADDRESS: Final = """
 SELECT pixel.meta_id, pixel.held_at IS NOT NULL, partner.partner_agent, partner.id, credential.id,
     credential.option, secret.sealed, secret.vault_identity, shared.sealed, shared.state,
+    coalesce(shared.looked_at >= shared.refused_at, false),
     CASE WHEN credential.option <> 'pasted_token' THEN app.sealed END
 FROM onboarding_pixel AS pixel
 JOIN tenants_advertiser AS advertiser ON advertiser.id = pixel.advertiser_id
@@ -114,6 +117,8 @@ class _Address:
     identity: str | None
     sealed_of_partner: bytes | None
     partners_token_state: str | None
+    # The guardian has seen for itself that it is refused.
+    is_refusal_confirmed: bool
     sealed_app_secret: bytes | None
 
     def token(self) -> Secret:
@@ -146,8 +151,13 @@ def take_up(claim: Claim) -> Parcel | None:
             return None
         if address.partners_token_state == PartnerCredential.State.REFUSED:
             # One refusal told of all shared pixels: no call is spent on this one.
-            hold_pixel(credential_id=address.credential_id, hold=Pixel.Hold.PARTNER)
-            books.put_back(cursor, claim)
+            if address.is_refusal_confirmed:
+                hold_pixel(credential_id=address.credential_id, hold=Pixel.Hold.PARTNER)
+                books.put_back(cursor, claim)
+            else:
+                # It may be Graph's bad hour, and would stop them all: the guardian looks first.
+                books.put_back(cursor, claim, wait_seconds=CONFIRM_SECONDS)
+                books.pause_pixel(cursor, claim.pixel_id, CONFIRM_SECONDS)
             return None
         try:
             token = address.token()

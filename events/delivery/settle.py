@@ -16,6 +16,8 @@ from events.delivery.send import Parcel
 from events.retry import doubt_wait_seconds, pixel_pause_seconds, wait_seconds
 from onboarding.models import Pixel
 from onboarding.services import hold_pixel
+from onboarding.services.outages import is_refusal_doubted, note_good_answer
+from onboarding.services.partner_tokens import refuse_partner_token
 from partnerhub.lib.config import config
 from partnerhub.lib.crashpoints import crash_point
 from partnerhub.lib.db import tenant_scope
@@ -101,6 +103,7 @@ def _accept(cursor: Any, parcel: Parcel, answer: GraphAnswer) -> bool:
     count = received if type(received) is int and abs(received) < 2**63 else None
     if not _write(cursor, parcel, answer, state="accepted", outcome="accepted", ends=True, received=count):
         return False
+    note_good_answer(cursor, parcel.credential_id)
     if received != len(parcel.pieces):
         # Undocumented, so no verdict on any event: Graph took the request. Somebody should look.
         logger.warning(
@@ -126,9 +129,19 @@ def _wait(cursor: Any, parcel: Parcel, error: GraphError) -> bool:
 
 
 def _park(cursor: Any, parcel: Parcel, error: GraphError) -> bool:
-    """A person must mend it: the pixel is held, and its events wait, this delivery's whole."""
+    """A person must mend it: the pixel is held, and its events wait, this delivery's whole.
+
+    Not so where the refusal is taken for Graph's own fault, and not at once where it is of the partner's token, which
+    opens many pixels: then the pixel backs off, and it passes, or the guardian finds that it does not.
+    """
     if not _write(cursor, parcel, error, state=None, outcome="refused", wait=0.0):
         return False
+    is_partners = isinstance(error, CredentialRefused) and refuse_partner_token(
+        credential_id=parcel.credential_id, last_four=parcel.token.last_four, error=error
+    )
+    if is_partners or is_refusal_doubted(credential_id=parcel.credential_id, error=error):
+        books.pause_pixel(cursor, parcel.claim.pixel_id, wait_seconds(parcel.attempts, draw=_chance.random()))
+        return True
     hold = Pixel.Hold.CREDENTIAL if isinstance(error, CredentialRefused) else Pixel.Hold.PERMISSION
     # Where it was mended while this was on its way, the refusal is the old token's and holds nothing.
     if hold_pixel(credential_id=parcel.credential_id, hold=hold, error=error):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, models, transaction
+from django.db.models.functions import Coalesce
 from django.utils import timezone
 
+from onboarding.guardian import CONFIRM_AFTER
 from onboarding.models import Credential, CredentialEvent, Pixel
 from partnerhub.lib.after_commit import hint_after_commit
 from partnerhub.lib.graph.errors import GraphError
@@ -55,8 +57,12 @@ def hold_pixel(*, credential_id: int, hold: Pixel.Hold, error: GraphError | None
     if credential is None:
         return False
     if credential.state != Credential.State.REFUSED:
+        # The guardian looks soon: before anybody is told, and in case that it passes.
         Credential.objects.filter(pk=credential_id).update(
-            state=Credential.State.REFUSED, refused_at=now, **said
+            state=Credential.State.REFUSED,
+            refused_at=Coalesce("refused_at", models.Value(now)),
+            look_due_at=now + CONFIRM_AFTER,
+            **said,
         )
         CredentialEvent.objects.create(
             advertiser_id=credential.advertiser_id,

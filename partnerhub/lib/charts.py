@@ -8,7 +8,7 @@ the chart's own view box, which the page stretches to the width it has.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, tzinfo
 
 _HOUR = timedelta(hours=1)
@@ -96,16 +96,33 @@ def hour_bars(hours: Sequence[tuple[datetime, int]], *, zone: tzinfo) -> BarChar
     """
     if not hours:
         raise ValueError("a chart takes an hour")
-    top = _round_up(max(count for _, count in hours))
+    chart = count_bars(
+        [(f"{_clock(start, zone)}–{_clock(start + _HOUR, zone)}", count) for start, count in hours],
+        tick_every=_TICK_EVERY,
+        is_last_unfinished=True,
+    )
+    return replace(chart, ticks=tuple(_clock(start, zone) for start, _ in hours[::_TICK_EVERY]))
+
+
+def count_bars(
+    counts: Sequence[tuple[str, int]], *, tick_every: int, is_last_unfinished: bool = False
+) -> BarChart:
+    """A bar for each (name, count), from the left on; every so many a name stands under it.
+
+    Raises ValueError where there is none at all.
+    """
+    if not counts:
+        raise ValueError("a chart takes a bar")
+    top = _round_up(max(count for _, count in counts))
     bars = []
-    for index, (start, count) in enumerate(hours):
+    for index, (label, count) in enumerate(counts):
         height = max(_LEAST_BAR, round(_HEIGHT * count / top)) if count else 0
         slot_x = index * _SLOT_WIDTH
         bars.append(
             Bar(
-                label=f"{_clock(start, zone)}–{_clock(start + _HOUR, zone)}",
+                label=label,
                 count=count,
-                unfinished=index == len(hours) - 1,
+                unfinished=is_last_unfinished and index == len(counts) - 1,
                 slot_x=slot_x,
                 slot_width=_SLOT_WIDTH,
                 x=slot_x + (_SLOT_WIDTH - _BAR_WIDTH) // 2,
@@ -115,10 +132,10 @@ def hour_bars(hours: Sequence[tuple[datetime, int]], *, zone: tzinfo) -> BarChar
             )
         )
     return BarChart(
-        width=len(hours) * _SLOT_WIDTH,
+        width=len(counts) * _SLOT_WIDTH,
         height=_HEIGHT,
         bars=tuple(bars),
-        ticks=tuple(_clock(start, zone) for start, _ in hours[::_TICK_EVERY]),
+        ticks=tuple(label for label, _ in counts[::tick_every]),
         top=top,
     )
 

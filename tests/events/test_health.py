@@ -58,12 +58,12 @@ LATE = replace(GOOD, waiting=1200, waiting_since=NOW - LATE_AFTER - timedelta(se
         (
             replace(GOOD, hold="credential"),
             Health.HELD,
-            "Meta refused the token. Events that come in wait safely. Paste a new token to go on.",
+            "Meta refused the token. Events that come in wait safely. Connect it again to go on.",
         ),
         (
             replace(LATE, hold="permission"),
             Health.HELD,
-            "Meta refused access to the pixel. 1,200 events wait safely. Paste a new token to go on.",
+            "Meta refused access to the pixel. 1,200 events wait safely. Give access again to go on.",
         ),
     ],
 )
