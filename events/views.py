@@ -7,15 +7,19 @@ from django.contrib import messages
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils import timezone
-from django.views.decorators.http import require_GET, require_POST
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from events import selectors, services
 from events.access import get_event_for, get_ingest_token_for
 from events.forms import IngestTokenForm
 from onboarding.access import get_pixel_for
-from onboarding.forms import ConnectionTestForm
+from onboarding.forms import ConnectionTestForm, DisconnectForm
+from onboarding.journey import State
 from onboarding.models import Pixel
-from onboarding.selectors import fresh_test_event_code
+from onboarding.selectors import fresh_test_event_code, open_sessions, what_disconnecting_does
+from onboarding.services.sessions import disconnect_pixel
+from onboarding.stories import credential_story
+from onboarding.wizard import WAITS_FOR
 from partnerhub.lib.web import language_of
 from tenants.access import advertiser_roles, get_advertiser_for, get_partner_for, partner_roles
 from tenants.roles import Act, may_any
@@ -53,6 +57,7 @@ def advertiser_home(request: HttpRequest, advertiser_id: int) -> HttpResponse:
     context = {
         "advertiser": advertiser,
         "overviews": selectors.overviews(pixels, now=timezone.now()),
+        "open_sessions": [(found, WAITS_FOR[State(found.state)]) for found in open_sessions(advertiser)],
         "may_connect": may_any(advertiser_roles(person, advertiser), Act.CONNECT),
     }
     return show(request, advertiser, "events/advertiser_home.html", context)
@@ -64,6 +69,30 @@ def pixel(request: HttpRequest, pixel_id: int) -> HttpResponse:
     """One pixel: its state, test, ingest tokens, and latest events."""
     found = get_pixel_for(signed_in(request), pixel_id)
     return show(request, found.advertiser, "events/pixel.html", _pixel_context(request, found))
+
+
+@require_http_methods(["GET", "POST"])
+@scoped
+def disconnect(request: HttpRequest, pixel_id: int) -> HttpResponse:
+    """Say what disconnecting the pixel will do, in numbers; do it once its name was typed."""
+    person = signed_in(request)
+    found = get_pixel_for(person, pixel_id, Act.CONNECT)
+    form = DisconnectForm(request.POST if request.method == "POST" else None, expected=found.name)
+    if form.is_valid():
+        disconnect_pixel(pixel=found, person=person)
+        messages.success(request, f"{found.name} is disconnected. Events wait until it is connected anew.")
+        return redirect("events:pixel", found.pk)
+    [overview] = selectors.overviews([found], now=timezone.now())
+    context = {
+        "pixel": found,
+        "advertiser": found.advertiser,
+        "form": form,
+        "effects": what_disconnecting_does(found),
+        "overview": overview,
+        "tokens": [token for token in selectors.ingest_tokens(found) if token.revoked_at is None],
+    }
+    template, status = "events/disconnect.html", 422 if form.is_bound else 200
+    return show(request, found.advertiser, template, context, status)
 
 
 @require_GET
@@ -152,6 +181,8 @@ def _pixel_context(
         "pixel": found,
         "advertiser": found.advertiser,
         "overview": overview,
+        "drain": None if found.hold else selectors.drain_progress(found.pk, now=overview.now),
+        "story": credential_story(found, overview.credential, language=language_of(request)),
         "page": selectors.event_page(found, size=10),
         "rejections": selectors.recent_failures(found, language=language_of(request)),
         "tokens": selectors.ingest_tokens(found),

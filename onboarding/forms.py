@@ -144,10 +144,9 @@ class LogInForm(forms.Form):
 
 
 class PickForm(forms.Form):
-    """What was picked from what a log-in reached: a pixel or a business."""
+    """The pixel that was picked from those that a log-in reached."""
 
-    meta_id = forms.CharField(required=False, max_length=20)
-    business_id = forms.CharField(required=False, max_length=32)
+    meta_id = forms.CharField(max_length=20)
 
 
 class DisconnectForm(forms.Form):

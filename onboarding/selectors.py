@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
+from operator import attrgetter
 from typing import Final
 
 from django.db.models import QuerySet
@@ -12,6 +13,7 @@ from django.utils.dateparse import parse_datetime
 
 from onboarding.journey import ENDS, State
 from onboarding.models import ConnectionTest, Credential, OnboardingSession, Option, Pixel, TokenLink
+from onboarding.options import ADAPTERS
 from partnerhub.lib.charts import OutcomeStrip, outcome_strip
 from partnerhub.lib.graph.remedies import explain
 from tenants.models import Advertiser, Partner
@@ -103,9 +105,8 @@ def fresh_test_event_code(pixel: Pixel, *, now: datetime) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """A pixel or a business that a log-in reached, to pick from. `field` is what picking it sends."""
+    """A pixel that a log-in reached, to pick from."""
 
-    field: str
     id: str
     name: str
     owner: str
@@ -119,26 +120,29 @@ def offered_options(partner: Partner, among: Iterable[Option] = Option) -> list[
 
 
 def choices_of(session: OnboardingSession) -> list[Choice]:
-    """What there is to pick from: pixels, the one with the latest activity first; before them, businesses."""
-    pixels = [
+    """The pixels that there are to pick from: usable ones first, the one with the latest activity before all."""
+    choices = [
         Choice(
-            "meta_id",
             pixel["id"],
-            pixel.get("name") or pixel["id"],
-            pixel.get("owner", ""),
-            parse_datetime(pixel.get("last_fired") or ""),
-            pixel.get("usable", True),
+            pixel["name"] or pixel["id"],
+            pixel["owner"],
+            _moment(pixel["last_fired"]),
+            pixel["usable"],
         )
         for pixel in session.facts.get("pixels", ())
     ]
-    if pixels:
-        return sorted(
-            pixels, key=lambda pixel: (not pixel.usable, -(pixel.last_fired or datetime.min).timestamp())
-        )
-    return [
-        Choice("business_id", business["id"], business.get("name") or business["id"], "", None, True)
-        for business in session.facts.get("businesses", ())
-    ]
+    fired = [choice for choice in choices if choice.usable and choice.last_fired]
+    fired.sort(key=attrgetter("last_fired"), reverse=True)
+    silent = [choice for choice in choices if choice.usable and not choice.last_fired]
+    return [*fired, *silent, *(choice for choice in choices if not choice.usable)]
+
+
+def _moment(said: str) -> datetime | None:
+    """Meta's `last_fired_time`, as text or in Unix seconds; None where there is none, or nonsense."""
+    try:
+        return datetime.fromtimestamp(int(said), UTC) if said.isdigit() else parse_datetime(said)
+    except (ValueError, OverflowError):
+        return None
 
 
 def test_of_session(session: OnboardingSession) -> ConnectionTest | None:
@@ -153,11 +157,24 @@ def link_of_session(session: OnboardingSession) -> TokenLink | None:
 
 
 def open_sessions(advertiser: Advertiser) -> list[OnboardingSession]:
-    """What was begun and not finished, the latest first; not what nobody has chosen a way for."""
+    """What was begun and not finished, the latest first; not what nobody has done anything in."""
+    found = OnboardingSession.objects.filter(advertiser=advertiser).exclude(state__in=ENDS)
     return list(
-        OnboardingSession.objects.filter(advertiser=advertiser)
-        .exclude(state__in=ENDS)
-        .exclude(state=State.CHOOSING, facts={})
-        .select_related("pixel")
-        .order_by("-id")
+        found.exclude(state=State.CHOOSING, facts__meta_id=None).select_related("pixel").order_by("-id")
     )
+
+
+def what_disconnecting_does(pixel: Pixel) -> list[str]:
+    """What disconnecting the pixel will do, a sentence each, beforehand."""
+    credential = credentials_in_use([pixel.pk]).get(pixel.pk)
+    effects = ["Sending stops at once. Events that still arrive wait, and Meta takes them for seven days."]
+    if credential is not None:
+        undoing = ADAPTERS[Option(credential.option)].undoing
+        effects.append(
+            undoing
+            or "The token is erased here. It is another app's, so that only your business can end it at Meta."
+        )
+    effects.append(
+        "What was sent so far stays in the books, and the pixel can be connected anew at any time."
+    )
+    return effects

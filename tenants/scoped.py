@@ -40,11 +40,11 @@ def scoped(view: View) -> View:
 
 def show(
     request: HttpRequest,
-    tenant: Partner | Advertiser,
+    tenant: Partner | Advertiser | None,
     template: str,
     context: Mapping[str, object],
     status: int = 200,
 ) -> HttpResponse:
-    """A page of the tenant, whose name and pages the masthead then shows."""
+    """A page of the tenant, whose name and pages the masthead then shows; None: of nobody's in particular."""
     request.tenant = tenant  # type: ignore[attr-defined]  # read by tenants.context
     return render(request, template, dict(context), status=status)

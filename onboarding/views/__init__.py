@@ -1,5 +1,38 @@
-"""Onboarding's pages: connecting a pixel, Test connection, disconnecting."""
+"""Onboarding's pages: connecting a pixel, Test connection."""
 
-from onboarding.views.testing import add_pixel, paste_token, test, test_connection
+from onboarding.views.colleague import colleague
+from onboarding.views.connecting import (
+    abandon,
+    callback,
+    connect,
+    enter_token,
+    forward,
+    leave,
+    log_in,
+    look,
+    pick,
+    recall,
+    reconnect,
+    session,
+    share,
+)
+from onboarding.views.testing import test, test_connection
 
-__all__ = ["add_pixel", "paste_token", "test", "test_connection"]
+__all__ = [
+    "abandon",
+    "callback",
+    "colleague",
+    "connect",
+    "enter_token",
+    "forward",
+    "leave",
+    "log_in",
+    "look",
+    "pick",
+    "recall",
+    "reconnect",
+    "session",
+    "share",
+    "test",
+    "test_connection",
+]

@@ -1,4 +1,4 @@
-"""Connecting a pixel: the form, the token, Test connection."""
+"""Test connection: asked for, and shown as it happens."""
 
 from __future__ import annotations
 
@@ -7,56 +7,17 @@ import json
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
-from django.views.decorators.http import require_GET, require_http_methods, require_POST
+from django.views.decorators.http import require_GET, require_POST
 
 from onboarding import services
 from onboarding.access import get_connection_test_for, get_pixel_for
-from onboarding.forms import ConnectionTestForm, PixelForm, TokenForm
+from onboarding.forms import ConnectionTestForm
 from onboarding.ladder import drawn
 from onboarding.models import ConnectionTest, Pixel
 from partnerhub.lib.graph.remedies import Explanation, explain
 from partnerhub.lib.web import language_of
-from tenants.access import get_advertiser_for
 from tenants.roles import Act
 from tenants.scoped import scoped, show, signed_in
-
-
-@require_http_methods(["GET", "POST"])
-@scoped
-def add_pixel(request: HttpRequest, advertiser_id: int) -> HttpResponse:
-    """Enter a pixel and its token; a test of the connection starts at once."""
-    person = signed_in(request)
-    advertiser = get_advertiser_for(person, advertiser_id, Act.CONNECT)
-    form = PixelForm(request.POST or None)
-    if request.method == "POST" and form.is_valid():
-        data = form.cleaned_data
-        token = data.pop("access_token")
-        try:
-            pixel = services.add_pixel(advertiser=advertiser, **data)
-        except services.PixelExists:
-            form.add_error("meta_id", f"{advertiser} already has a pixel with this ID.")
-        else:
-            services.save_pasted_token(pixel=pixel, token=token, created_by=person)
-            test = services.request_connection_test(pixel=pixel, requested_by=person)
-            return redirect("onboarding:test", test.pk)
-    status = 422 if form.is_bound else 200
-    context = {"advertiser": advertiser, "form": form}
-    return show(request, advertiser, "onboarding/add_pixel.html", context, status)
-
-
-@require_http_methods(["GET", "POST"])
-@scoped
-def paste_token(request: HttpRequest, pixel_id: int) -> HttpResponse:
-    """Enter another token for a pixel; a test of the connection starts at once."""
-    person = signed_in(request)
-    pixel = get_pixel_for(person, pixel_id, Act.CONNECT)
-    form = TokenForm(request.POST or None)
-    if request.method == "POST" and form.is_valid():
-        services.save_pasted_token(pixel=pixel, token=form.cleaned_data["access_token"], created_by=person)
-        return _start_test(request, pixel)
-    status = 422 if form.is_bound else 200
-    context = {"pixel": pixel, "advertiser": pixel.advertiser, "form": form}
-    return show(request, pixel.advertiser, "onboarding/paste_token.html", context, status)
 
 
 @require_POST
@@ -96,8 +57,8 @@ def _start_test(request: HttpRequest, pixel: Pixel, test_event_code: str = "") -
         messages.error(request, "This pixel was tested several times within a minute. Wait a moment.")
         return redirect("events:pixel", pixel.pk)
     except services.NoCredential:
-        messages.error(request, "There is no token to test with yet. Paste one first.")
-        return redirect("onboarding:paste_token", pixel.pk)
+        messages.error(request, "The pixel is not connected, so there is nothing to test. Connect it first.")
+        return redirect("events:pixel", pixel.pk)
     return redirect("onboarding:test", started.pk)
 
 
