@@ -36,8 +36,9 @@ def install_fbe(
 ) -> list[Notice]:
     """Install, or install again, the Business Extension: a system user of the client's with the pixel."""
     known = world.installs.get(external_id)
+    before: list[Notice] = []
     if known is not None and known.business_id != business_id:
-        remove_fbe(world, known)
+        before = remove_fbe(world, known)
         known = None
     if known is not None:
         _release_pixel(world, known)
@@ -52,7 +53,11 @@ def install_fbe(
         pixel.users[install.system_user_id] = FBE_TASKS
     world.installs[external_id] = install
     token = world.add_token(fbe_token(install, app.id, install.scopes, now))
-    return [fbe_notice(install, token.value), integration_notice(app.id, "install", business_id)]
+    return [
+        *before,
+        fbe_notice(install, token.value),
+        integration_notice(app.id, "install", business_id),
+    ]
 
 
 def _fbe_user(world: World, app: App, business_id: str) -> SystemUser:

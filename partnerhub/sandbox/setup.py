@@ -108,7 +108,7 @@ def _node(world: World, kind: str, key: str, wanted: Any, now: float) -> tuple[A
         before.setdefault("issued_at", int(now))
         if "expires_in_s" in wanted:
             wanted["expires_at"] = int(now) + _number(wanted.pop("expires_in_s"), "expires_in_s")
-    node = _read(what, wanted, before | {name: key}, label)
+    node = _read(what, wanted | {name: key}, before, label)
     if kind == "apps":
         for url in filter(None, (node.webhook_url, node.deauthorize_url, node.deletion_url)):
             check_address(url)

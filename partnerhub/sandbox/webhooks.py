@@ -10,9 +10,11 @@ import hmac
 import http.client
 import itertools
 import secrets
+import threading
 import time
 from collections import deque
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final, Literal
 from urllib.parse import urlencode, urlsplit
@@ -222,7 +224,22 @@ async def call(url: str, verb: str, body: bytes, headers: dict[str, str]) -> Ans
     check_address(url)
     parts = urlsplit(url)
     path = parts._replace(scheme="", netloc="").geturl()
-    return await asyncio.to_thread(_call, parts.netloc, parts.port or 80, path, verb, body, headers)
+    loop = asyncio.get_running_loop()
+    answered: asyncio.Future[Answered] = loop.create_future()
+
+    def settle(result: Answered) -> None:
+        if not answered.done():
+            answered.set_result(result)
+
+    def work() -> None:
+        result = _call(parts.netloc, parts.port or 80, path, verb, body, headers)
+        # The loop is closed where the process is ending.
+        with suppress(RuntimeError):
+            loop.call_soon_threadsafe(settle, result)
+
+    # No thread of a pool: the process must be able to end while an app still thinks.
+    threading.Thread(target=work, daemon=True).start()
+    return await answered
 
 
 def _call(netloc: str, port: int, path: str, verb: str, body: bytes, headers: dict[str, str]) -> Answered:

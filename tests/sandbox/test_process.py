@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
 import threading
@@ -75,6 +76,19 @@ def test_taken_port_is_said_in_a_sentence() -> None:
 
     assert second.returncode == 1
     assert second.stderr == f"sandbox: cannot listen on 127.0.0.1:{process.port}: Address already in use.\n"
+
+
+def test_it_ends_while_an_app_still_thinks_about_a_webhook() -> None:
+    process = SandboxProcess().start()
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}/hook"
+        process.client.set_app("900100", secret="s", webhook_url=url)
+        process.client.send_webhook("900100", "business_integration_update", business_id="1", wait=False)
+        connection, _ = silent.accept()
+
+        assert process.stop() == 0
+
+        connection.close()
 
 
 def test_health_is_told() -> None:

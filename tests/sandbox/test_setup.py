@@ -41,6 +41,12 @@ def reader(meta: SandboxClient) -> str:
     return "EAAreader"
 
 
+def test_nodes_id_is_the_one_it_stands_under(meta: SandboxClient) -> None:
+    meta.set_business(SHOP, id="9")
+
+    assert meta.world()["businesses"][SHOP]["name"] == "Shop"
+
+
 @pytest.mark.parametrize(
     ("document", "sentence"),
     [
