@@ -412,6 +412,11 @@ class MetaCallback(models.Model):
                 name="meta_callback_code_once",
             ),
         ]
+        indexes = [
+            models.Index(
+                fields=["partner"], condition=models.Q(state="waiting"), name="meta_callback_waiting"
+            ),
+        ]
 
     def __str__(self) -> str:
         return f"{self.kind} of partner {self.partner_id}: {self.state}"
@@ -563,7 +568,8 @@ class Notice(models.Model):
                 fields=["credential", "kind", "days", "about"], name="notice_once_a_credential"
             ),
             models.UniqueConstraint(
-                fields=["partner_credential", "kind", "days", "about"], name="notice_once_a_partner_credential"
+                fields=["partner_credential", "kind", "days", "about"],
+                name="notice_once_a_partner_credential",
             ),
             models.CheckConstraint(
                 condition=models.Q(
@@ -602,3 +608,112 @@ class GraphOutage(models.Model):
 
     def __str__(self) -> str:
         return f"outage since {self.began_at:%Y-%m-%d %H:%M}"
+
+
+class SetupCheck(models.Model):
+    """One step of a partner's set-up, as Graph answered when it was last asked. No secret stands here."""
+
+    class Step(models.TextChoices):
+        """What is set up, in the order of onboarding/setup/steps.py; `review` reads what App Review asks for."""
+
+        OPTIONS = "options"
+        AGENT = "agent"
+        APP = "app"
+        ASSIGNING = "assigning"
+        SENDING = "sending"
+        LOGIN = "login"
+        BRANDING = "branding"
+        OWN_PIXEL = "own_pixel"
+        REVIEW = "review"
+
+    class State(models.TextChoices):
+        """How far it is."""
+
+        WAITING = "waiting"
+        RUNNING = "running"
+        PASSED = "passed"
+        FAILED = "failed"
+
+    partner = models.ForeignKey(Partner, on_delete=models.CASCADE, related_name="+")
+    step = models.CharField(max_length=16, choices=Step)
+    state = models.CharField(max_length=16, choices=State, default=State.WAITING)
+    # Typed and not in force before Graph has said yes: ids, never a secret.
+    wanted = models.JSONField(default=dict, blank=True)
+    # What Graph told: names, scopes, levels.
+    facts = models.JSONField(default=dict, blank=True)
+    # A key of onboarding/setup/words.py, or Meta's class and numbers.
+    problem = models.CharField(max_length=40, blank=True)
+    failure_class = models.CharField(max_length=16, blank=True)
+    code = models.BigIntegerField(null=True, blank=True)
+    subcode = models.BigIntegerField(null=True, blank=True)
+    fbtrace_id = models.CharField(max_length=64, blank=True)
+    asked_by = models.ForeignKey(Person, on_delete=models.SET_NULL, null=True, related_name="+")
+    asked_at = models.DateTimeField(db_default=Now())
+    checked_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["partner", "step"], name="setup_check_one_a_step")]
+        indexes = [
+            models.Index(
+                fields=["asked_at"],
+                condition=models.Q(state__in=["waiting", "running"]),
+                name="setup_check_under_way",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.step} of partner {self.partner_id}: {self.state}"
+
+    @property
+    def is_under_way(self) -> bool:
+        """Whether a worker has the next move."""
+        return self.state in (self.State.WAITING, self.State.RUNNING)
+
+
+class SetupSecret(models.Model):
+    """A secret that a partner typed and Graph has not proven yet: the one in use goes on until then.
+
+    Gone once it is proven (it is the partner's credential then) or refused.
+    """
+
+    partner = models.ForeignKey(Partner, on_delete=models.CASCADE, related_name="+")
+    step = models.CharField(max_length=16, choices=SetupCheck.Step)
+    sealed = models.BinaryField()
+    last_four = models.CharField(max_length=4, blank=True)
+    created_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["partner", "step"], name="setup_secret_one_a_step")]
+
+    def __str__(self) -> str:
+        return f"secret for {self.step} of partner {self.partner_id}"
+
+    @property
+    def vault_identity(self) -> str:
+        """What it is sealed to."""
+        return f"setup:{self.partner_id}:{self.step}"
+
+
+class GraphCallCount(models.Model):
+    """Calls made with tokens of the partner's app in one day (UTC), from one of our books; what App Review counts."""
+
+    class Source(models.TextChoices):
+        """The book that it is counted from."""
+
+        DELIVERIES = "deliveries"
+        TESTS = "tests", "connection tests"
+        SET_UP = "set_up", "set-up"
+
+    partner = models.ForeignKey(Partner, on_delete=models.CASCADE, related_name="+")
+    day = models.DateField()
+    source = models.CharField(max_length=16, choices=Source)
+    succeeded = models.BigIntegerField(default=0)
+    failed = models.BigIntegerField(default=0)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["partner", "day", "source"], name="graph_call_count_once")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.source} of partner {self.partner_id} on {self.day}"

@@ -63,6 +63,11 @@ def get_seen_partner_for(person: Person, partner_id: int) -> Partner:
     return found
 
 
+def find_called_partner(callback_key: str) -> Partner | None:
+    """The partner whose address Meta called, in the scope that names it."""
+    return Partner.objects.filter(callback_key=callback_key).first()
+
+
 def get_logo_for(person: Person, partner_id: int, digest: str) -> Logo:
     """The partner's logo as it is now, for somebody who sees the partner."""
     partner = get_seen_partner_for(person, partner_id)

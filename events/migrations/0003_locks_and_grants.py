@@ -56,13 +56,14 @@ GRANTS: Grants = {
     "django_content_type": {"app": "SELECT", "worker": "SELECT"},
     "django_session": {"app": ALL_ROWS},
     "django_migrations": {"app": "SELECT", "worker": "SELECT", "door": "SELECT"},
+    "tenants_apikey": {"app": "SELECT, INSERT, UPDATE (last_used_at, revoked_at)"},
     # Tenants.
     "tenants_partner": {
         "app": "SELECT, UPDATE (name, partner_agent, meta_app_id, business_id, app_mode,"
         " assigning_system_user_id, sending_system_user_id, login_config_id, own_pixel_id,"
         " offers_business_extension, offers_login_for_business, offers_pasted_token, offers_shared_pixel,"
         " brand_colour, callback_key, webhook_verify_token)",
-        "worker": "SELECT, UPDATE (assigning_system_user_id, sending_system_user_id)",
+        "worker": "SELECT, UPDATE (meta_app_id, assigning_system_user_id, sending_system_user_id)",
     },
     "tenants_logo": {"app": ALL_ROWS},
     "tenants_partnercredential": {"app": "SELECT, INSERT, UPDATE", "worker": "SELECT, INSERT, UPDATE"},
@@ -93,8 +94,17 @@ GRANTS: Grants = {
     "onboarding_credentialevent": {"app": "SELECT, INSERT", "worker": "SELECT, INSERT"},
     "onboarding_onboardingsession": {"app": "SELECT, INSERT, UPDATE", "worker": "SELECT, UPDATE"},
     "onboarding_tokenlink": {"app": "SELECT, INSERT, UPDATE", "worker": "SELECT, UPDATE"},
+    "onboarding_revocation": {"app": "SELECT, INSERT", "worker": "SELECT, INSERT, UPDATE"},
     "onboarding_metacallback": {"app": "SELECT, INSERT", "worker": "SELECT, UPDATE"},
     "onboarding_connectiontest": {"app": "SELECT, INSERT", "worker": "SELECT, INSERT, UPDATE"},
+    "onboarding_notice": {"app": "SELECT", "worker": "SELECT, INSERT, UPDATE"},
+    "onboarding_setupcheck": {"app": "SELECT, INSERT, UPDATE", "worker": "SELECT, UPDATE"},
+    "onboarding_setupsecret": {
+        "app": "SELECT (id, partner_id, step, last_four, created_at), INSERT, DELETE",
+        "worker": "SELECT, DELETE",
+    },
+    "onboarding_graphcallcount": {"app": "SELECT", "worker": "SELECT, INSERT, UPDATE"},
+    "onboarding_graphoutage": {"app": "SELECT", "worker": "SELECT, INSERT, UPDATE"},
     # Events.
     "events_ingesttoken": {
         "app": "SELECT, INSERT, UPDATE",
@@ -126,6 +136,7 @@ GRANTS: Grants = {
     "FUNCTION tenants_invited_advertiser()": {"app": "EXECUTE"},
     "FUNCTION tenants_is_operator(bigint)": {"app": "EXECUTE"},
     "FUNCTION events_make_partitions(date, integer)": {"worker": "EXECUTE"},
+    "FUNCTION events_calls_of_day(date)": {"worker": "EXECUTE"},
     "FUNCTION events_leases_of_partner(bigint)": {"worker": "EXECUTE"},
     "FUNCTION events_next_of_partner(bigint)": {"worker": "EXECUTE"},
 }
@@ -134,6 +145,7 @@ GRANTS: Grants = {
 class Migration(migrations.Migration):
     dependencies = [
         ("events", "0002_log"),
+        ("onboarding", "0004_partner_setup"),
         ("admin", "0003_logentry_add_action_flag_choices"),
         ("auth", "0012_alter_user_first_name_max_length"),
         ("contenttypes", "0002_remove_content_type_name"),

@@ -52,6 +52,12 @@ def partner_side(partner: Partner, kinds: Collection[str] = frozenset(_Kind)) ->
     )
 
 
+def app_secret_of(partner: Partner) -> Secret | None:
+    """The app's secret, for verifying what Meta signed. Raises VaultError."""
+    row = PartnerCredential.objects.filter(partner=partner, kind=_Kind.APP_SECRET).first()
+    return vault().open(bytes(row.sealed), identity=row.vault_identity) if row else None
+
+
 def session_view(session: OnboardingSession, partner: Partner) -> SessionView:
     """The session as its adapter sees it."""
     kinds = NEEDED[Option(session.option)] if session.option else frozenset()

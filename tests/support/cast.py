@@ -12,7 +12,17 @@ from django.utils import timezone
 
 from events.models import Attempt, Backlog, Delivery, Event, IngestToken, Rejection
 from events.services import issue_ingest_token
-from onboarding.models import ConnectionTest, MetaCallback, OnboardingSession, Pixel, Revocation, TokenLink
+from onboarding.models import (
+    ConnectionTest,
+    GraphCallCount,
+    MetaCallback,
+    OnboardingSession,
+    Pixel,
+    Revocation,
+    SetupCheck,
+    SetupSecret,
+    TokenLink,
+)
 from onboarding.services import add_pixel, save_pasted_token
 from partnerhub.lib.vault import Secret
 from tenants.models import (
@@ -107,6 +117,11 @@ def make_tenant(name: str) -> Tenant:
     Revocation.objects.create(advertiser=advertiser, option="login_for_business", credential=credential)
     callback = MetaCallback.objects.create(
         partner=partner, kind=MetaCallback.Kind.DATA_DELETION, digest="0" * 64, confirmation_code=new_token()
+    )
+    SetupCheck.objects.create(partner=partner, step=SetupCheck.Step.APP, state=SetupCheck.State.PASSED)
+    SetupSecret.objects.create(partner=partner, step=SetupCheck.Step.SENDING, sealed=b"sealed")
+    GraphCallCount.objects.create(
+        partner=partner, day=timezone.now().date(), source=GraphCallCount.Source.DELIVERIES
     )
     Logo.objects.create(partner=partner, content=b"picture", content_type="image/png", digest="0" * 64)
     token, _ = issue_ingest_token(pixel=pixel, name=f"{name} server", created_by=owner)
