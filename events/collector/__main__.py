@@ -27,6 +27,7 @@ from events.collector.link import Link
 from events.collector.protocol import DoorProtocol
 from events.collector.tokens import Tokens
 from events.collector.writer import Writer
+from partnerhub.lib import metrics, tracing
 from partnerhub.lib.config import ConfigurationError, config
 from partnerhub.lib.hints import send_hint
 from partnerhub.lib.logs import configure_logging
@@ -117,6 +118,13 @@ def main() -> int:
     os.environ["PROCESS"] = "door"
     configure_logging(level=settings.log_level, style=settings.log_format)
     try:
+        metrics.begin("collector")
+        tracing.begin("collector")
+    except (OSError, tracing.TracingError) as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    metrics.DOOR_QUEUE_LIMIT.set(settings.collector_queue_events)
+    try:
         # A family that the host has: 0.0.0.0 and names as well as ::.
         family, _, _, _, address = socket.getaddrinfo(
             arguments.host, arguments.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -131,6 +139,7 @@ def main() -> int:
         sys.stdout.write(json.dumps({"http": listener.getsockname()[1]}) + "\n")
         sys.stdout.flush()
         uvloop.run(serve(listener))
+    tracing.stop()
     return 0
 
 

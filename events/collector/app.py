@@ -18,8 +18,10 @@ from http import HTTPStatus
 from typing import Any, Final, NamedTuple, ParamSpec, TypeVar
 
 import structlog
+from structlog.contextvars import bind_contextvars
 
 from events import refusals
+from events.collector import watch
 from events.collector.body import BODY_BYTES, LINGER_BYTES, Bodies, Body, ClientGone, Receive
 from events.collector.plan import Batch
 from events.collector.tokens import DatabaseAway, Grant, Tokens
@@ -80,12 +82,14 @@ class Door:
             await self._live(receive, send)
             return
         fbtrace_id = new_trace_id()
+        bind_contextvars(request_id=fbtrace_id)
         with self._bodies.open(receive) as body:
             try:
                 answer = await self._answer(scope, body, fbtrace_id)
             except ClientGone:
                 return
             except Refusal as refusal:
+                watch.refused(refusal)
                 answer = _refused(refusal, fbtrace_id)
             except Exception as error:  # noqa: BLE001 - whatever it is, the client may repeat its request
                 log.error("door failed", **without_text(error))
@@ -105,7 +109,8 @@ class Door:
     async def _answer(self, scope: Scope, body: Body, fbtrace_id: str) -> Answer:
         path: str = scope["path"]
         if (match := _PATH.fullmatch(path)) is not None:
-            events = await self._take_in(match[1], match[2], scope, body)
+            with watch.request(fbtrace_id):
+                events = await self._take_in(match[1], match[2], scope, body)
             return Answer(
                 200, b'{"events_received":%d,"messages":[],"fbtrace_id":"%b"}' % (events, fbtrace_id.encode())
             )
@@ -113,8 +118,9 @@ class Door:
         if path == "/healthz":
             return _plain(200, b"alive\n")
         if path == "/readyz":
-            ready = self._writer.is_taking and await self._tokens.is_ready()
-            return _plain(200, b"ready\n") if ready else _plain(503, b"not ready\n")
+            checks = {"queue": self._writer.state, **await self._tokens.check()}
+            lines = "".join(f"{check}: {word}\n" for check, word in checks.items())
+            return _plain(200 if set(checks.values()) == {"ok"} else 503, lines.encode())
         raise refusals.unknown_path()
 
     async def _take_in(self, version: str, meta_id: str, scope: Scope, body: Body) -> int:
@@ -151,6 +157,7 @@ class Door:
             raise refusals.unavailable() from None
         if grant is None:
             raise refusals.invalid_token()
+        watch.of_pixel(grant.pixel_id)
         if grant.meta_id != meta_id:
             raise refusals.unknown_pixel(meta_id)
         batch = await self._work(is_large, self._prepare, opened, grant)

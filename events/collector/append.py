@@ -7,8 +7,9 @@ into a day's partition, on which it can read nothing back.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final, LiteralString
 
@@ -86,6 +87,8 @@ class Trail:
     plan: Plan | None = None
     received_at: datetime | None = None
     commit_sent: bool = False
+    # On this process's monotonic clock.
+    began: float = field(default_factory=time.monotonic)
 
 
 async def append_group(

@@ -53,6 +53,10 @@ FROM unnest(ARRAY['events_event_', 'events_repeat_']) AS leaf,
 """
 
 
+# A day's, of _READY.
+DAYS_PARTITIONS: Final = 2
+
+
 class DatabaseAway(Exception):
     """Nothing can be said about a token now."""
 
@@ -98,8 +102,8 @@ class Tokens:
         # Shielded: several requests wait for the one answer, and any of them may go away.
         return await asyncio.shield(answer)
 
-    async def is_ready(self) -> bool:
-        """Whether the database can be written to, and has today's partitions."""
+    async def check(self) -> dict[str, str]:
+        """Whether the database can be written to, and has today's partitions: `ok`, or what is the matter."""
         async with self._using_link:
             try:
                 connection = await self._link.get()
@@ -107,8 +111,13 @@ class Tokens:
                     row = await (await connection.execute(_READY)).fetchone()
             except psycopg.Error:
                 await self._link.drop()
-                return False
-        return row == (True, 2)
+                return {"database": "away"}
+        assert row is not None
+        is_writable, partitions = row
+        return {
+            "database": "ok" if is_writable else "read-only",
+            "partitions": "ok" if partitions == DAYS_PARTITIONS else "missing",
+        }
 
     async def close(self) -> None:
         """Let go of the connection."""

@@ -18,16 +18,18 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 import psycopg
 import structlog
 from psycopg import errors
 
+from events.collector import watch
 from events.collector.append import Trail, append_group, was_committed
 from events.collector.link import Link
 from events.collector.plan import Batch, Plan
 from events.collector.trace import without_text
+from partnerhub.lib import tracing
 
 log = structlog.get_logger(__name__)
 
@@ -64,6 +66,8 @@ class _Entry:
     batch: Batch
     deadline: float
     outcome: asyncio.Future[Outcome] = field(repr=False)
+    # The request's, where traces are made.
+    span: Any = field(repr=False)
 
     def answer(self, outcome: Outcome) -> None:
         # Whoever waited may have been cancelled.
@@ -110,7 +114,16 @@ class Writer:
     @property
     def is_taking(self) -> bool:
         """Whether it is worth reading another request: there is room, and the database answers."""
-        return self._events < self._queue_events and not self._link.is_down and not self._closing
+        return self.state == "ok"
+
+    @property
+    def state(self) -> str:
+        """`ok`, or why it takes nothing: `closing`, `database away` or `full`."""
+        if self._closing:
+            return "closing"
+        if self._link.is_down:
+            return "database away"
+        return "ok" if self._events < self._queue_events else "full"
 
     async def append(self, batch: Batch, *, seconds: float) -> Outcome:
         """What became of the batch, within about so many seconds."""
@@ -118,7 +131,7 @@ class Writer:
             return Outcome.UNAVAILABLE
         size = len(batch.events)
         loop = asyncio.get_running_loop()
-        entry = _Entry(batch, loop.time() + seconds, loop.create_future())
+        entry = _Entry(batch, loop.time() + seconds, loop.create_future(), tracing.here())
         self._events += size
         self._queue.append(entry)
         self._arrived.set()
@@ -212,10 +225,10 @@ class Writer:
                 elif (committed := await self._look_up(trail, entries)) is None:
                     return
                 elif committed and trail.plan is not None:
-                    self._answer(entries, trail.plan, skipped=skip_locked)
+                    self._answer(entries, trail.plan, trail, skipped=skip_locked)
                     return
             else:
-                self._answer(entries, plan, skipped=skip_locked)
+                self._answer(entries, plan, trail, skipped=skip_locked)
                 return
 
     def _still_waited_for(self, entries: Sequence[_Entry]) -> list[_Entry]:
@@ -225,7 +238,8 @@ class Writer:
                 entry.answer(Outcome.UNAVAILABLE)
         return [entry for entry in entries if not entry.outcome.done()]
 
-    def _answer(self, entries: Sequence[_Entry], plan: Plan, *, skipped: bool) -> None:
+    def _answer(self, entries: Sequence[_Entry], plan: Plan, trail: Trail, *, skipped: bool) -> None:
+        watch.committed([(entry.batch, entry.span) for entry in entries], plan, trail, queued=self._events)
         for place, entry in enumerate(entries):
             if place not in plan.strangers:
                 entry.answer(Outcome.STORED)

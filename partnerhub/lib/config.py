@@ -66,10 +66,29 @@ def _email_url(value: SecretStr) -> SecretStr:
     return value
 
 
+def _http_url_or_none(value: str) -> str:
+    return _http_url(value) if value else ""
+
+
+def _metrics_token(value: SecretStr) -> SecretStr:
+    if len(value.get_secret_value()) < METRICS_TOKEN_CHARACTERS:
+        raise ValueError(f"give {METRICS_TOKEN_CHARACTERS} characters or more")
+    return value
+
+
+def _listen_address(value: str) -> str:
+    host, colon, port = value.rpartition(":")
+    if not (host and colon and port.isdecimal() and int(port) < 65536):
+        raise ValueError("give a host and a port such as 127.0.0.1:9464")
+    return value
+
+
 # Between the end of a send and its settling: a busy process, a slow commit.
 LEASE_SPARE_SECONDS = 0.5
 # 256 random bits have 43 characters in base64; what is shorter than this, somebody made up.
 SECRET_KEY_CHARACTERS = 32
+# 96 random bits in base64, and nobody's word.
+METRICS_TOKEN_CHARACTERS = 16
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 HttpUrl = Annotated[str, AfterValidator(_http_url)]
@@ -77,6 +96,7 @@ GraphUrl = Annotated[str, AfterValidator(_http_url), AfterValidator(_graph_url)]
 PostgresUrl = Annotated[SecretStr, AfterValidator(_postgres_url)]
 BrokerUrl = Annotated[SecretStr, AfterValidator(_broker_url)]
 EmailUrl = Annotated[SecretStr, AfterValidator(_email_url)]
+ListenAddress = Annotated[str, AfterValidator(_listen_address)]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
@@ -107,6 +127,11 @@ class Config(BaseModel):
     debug: bool = False
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     log_format: Literal["json", "console"] = "json"
+    # A folder of this host that all processes share; empty: nothing is counted.
+    metrics_dir: str = ""
+    metrics_address: ListenAddress = "127.0.0.1:9464"
+    metrics_token: Annotated[SecretStr, AfterValidator(_metrics_token)] | None = None
+    otel_exporter_otlp_endpoint: Annotated[str, AfterValidator(_http_url_or_none)] = ""
 
     # Ten seconds of a busy collector: who would wait longer than a client does is told 503 at once.
     collector_queue_events: Annotated[int, Field(ge=1)] = 50_000
@@ -142,6 +167,20 @@ class Config(BaseModel):
                 f" by {LEASE_SPARE_SECONDS:g} s or more"
             )
         return self
+
+    @model_validator(mode="after")
+    def _metrics_are_not_public(self) -> Self:
+        if self.metrics_token is None and self.metrics_endpoint[0] not in _LOOPBACK:
+            raise ValueError(
+                "METRICS_TOKEN is not set, and METRICS_ADDRESS is not on loopback: set one, or change it"
+            )
+        return self
+
+    @property
+    def metrics_endpoint(self) -> tuple[str, int]:
+        """Where the exporter listens: a host and a port."""
+        host, _, port = self.metrics_address.rpartition(":")
+        return host.strip("[]"), int(port)
 
     @property
     def hosts(self) -> list[str]:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 import structlog
 
+from partnerhub.lib import metrics
 from partnerhub.lib.config import Config, config
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ class Publisher:
             if hint in self._waiting:
                 return True
             if len(self._waiting) >= QUEUED_HINTS or self._clock() < self._rests_until:
+                metrics.HINTS.add("lost")
                 return False
             self._waiting[hint] = None
             if self._thread is None:
@@ -85,6 +87,7 @@ class Publisher:
                 self._failed(error)
             else:
                 self._failures = 0
+                metrics.HINTS.add("sent")
 
     def _failed(self, error: Exception) -> None:
         with self._changed:
@@ -93,6 +96,7 @@ class Publisher:
             self._rests_until = self._clock() + rest
             dropped = len(self._waiting) + 1
             self._waiting.clear()
+        metrics.HINTS.add("lost", by=dropped)
         # The error's text may hold the broker's address.
         logger.warning(
             "hints dropped, the sweep will find the work",

@@ -88,6 +88,11 @@ def test_every_fault_has_its_own_sentence() -> None:
         ("BROKER_PREFIX", "Shop A", "should match pattern"),
         ("EMAIL_URL", f"hub:{CANARY}@mail.example", "give an address such as smtp://"),
         ("EMAIL_URL", f"smtp://hub:{CANARY}@mail.example:no", "give an address such as smtp://"),
+        ("METRICS_ADDRESS", "9464", "give a host and a port"),
+        ("METRICS_ADDRESS", "localhost:99999", "give a host and a port"),
+        ("METRICS_TOKEN", CANARY[:15], "give 16 characters or more"),
+        ("METRICS_TOKEN", "", "give 16 characters or more"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "otel:4318", "give an address such as"),
         ("LOG_LEVEL", "LOUD", "'DEBUG', 'INFO', 'WARNING' or 'ERROR'"),
         ("COLLECTOR_QUEUE_EVENTS", "0", "greater than or equal to 1"),
         ("COLLECTOR_QUEUE_EVENTS", CANARY, "valid integer"),
@@ -114,6 +119,15 @@ def test_a_lease_outlasts_the_deadline(lease: str, passes: bool) -> None:
         ]
 
 
+def test_metrics_are_not_shown_beyond_this_host_without_a_token() -> None:
+    assert sentences(METRICS_ADDRESS="0.0.0.0:9464") == [
+        "METRICS_TOKEN is not set, and METRICS_ADDRESS is not on loopback: set one, or change it."
+    ]
+
+    given = read_config(GOOD | {"METRICS_ADDRESS": "[::]:9464", "METRICS_TOKEN": "a-token-of-prometheus"})
+    assert given.metrics_endpoint == ("::", 9464)
+
+
 @pytest.mark.parametrize("base_url", ["http://127.0.0.1:8090", "http://localhost:8090", "http://[::1]:8090"])
 def test_graph_may_be_plain_on_loopback(base_url: str) -> None:
     assert read_config(GOOD | {"GRAPH_API_BASE_URL": base_url}).graph_api_base_url == base_url
@@ -127,6 +141,7 @@ def test_secrets_are_those_that_hold_one() -> None:
         "DATABASE_URL_OWNER",
         "DATABASE_URL_WORKER",
         "EMAIL_URL",
+        "METRICS_TOKEN",
         "SECRET_KEY",
         "VAULT_KEYS",
     } == SECRETS
@@ -138,6 +153,7 @@ def test_a_secret_may_lie_in_a_file(name: str, tmp_path: Path) -> None:
         "BROKER_URL": "redis://host",
         "DATABASE_URL_OWNER": "postgresql://owner@db.example/hub",
         "EMAIL_URL": "smtp://mail.example",
+        "METRICS_TOKEN": "a-token-of-prometheus",
         "VAULT_KEYS": "first:AAAA",
     }
     (tmp_path / "secret").write_text(f"{values[name]}\n")

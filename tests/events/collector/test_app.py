@@ -440,7 +440,10 @@ def test_an_event_without_an_id_is_never_a_repeat(client_of: Client, target: Con
 def test_it_is_alive_and_ready(door: CollectorProcess) -> None:
     answers = [requests.get(f"{door.base_url}/{path}", timeout=20) for path in ("healthz", "readyz")]
 
-    assert [(answer.status_code, answer.text) for answer in answers] == [(200, "alive\n"), (200, "ready\n")]
+    assert [(answer.status_code, answer.text) for answer in answers] == [
+        (200, "alive\n"),
+        (200, "queue: ok\ndatabase: ok\npartitions: ok\n"),
+    ]
 
 
 def test_nothing_that_a_client_sent_is_logged(target: ConnectedPixel) -> None:
