@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Final, Protocol
 
+from events.delivery import watch
 from events.delivery.claim import Claim
 
 
@@ -74,6 +75,7 @@ def close_rejected(cursor: Any, claim: Claim) -> None:
     cursor.execute(_CLOSE_REJECTED, [claim.delivery_id, claim.lease_token])
 
 
+@watch.rejecting
 def reject(
     cursor: Any,
     claim: Claim,

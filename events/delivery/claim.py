@@ -15,6 +15,7 @@ from typing import Any, Final, NamedTuple
 
 from django.db import connection
 
+from events.delivery import watch
 from events.pace import FIRST_LANES, Lane, is_pile, is_wider
 from partnerhub.lib.config import config
 from partnerhub.lib.db import tenant_scope
@@ -185,6 +186,7 @@ WHERE NOT EXISTS (SELECT FROM extended)
 _EMPTY_LIVE_LANE: Final = "UPDATE events_pixellog SET tail = head WHERE pixel_id = %s"
 
 
+@watch.claim
 def claim_next(pixel_id: int, lanes: Sequence[Lane] = FIRST_LANES) -> Claim | Idle:
     """The pixel's next delivery, from the first of the lanes that has one.
 

@@ -13,6 +13,7 @@ from typing import Final
 import structlog
 from django.db import InterfaceError, OperationalError, connection
 
+from events.delivery import watch
 from events.delivery.claim import Claim, Idle, LogDamaged, claim_next, next_of_partner
 from events.delivery.progress import PROGRESS
 from events.delivery.send import Parcel, send, take_up
@@ -41,6 +42,7 @@ class Turn:
     idle: Idle | None
 
 
+@watch.turn
 def deliver_pixel(pixel_id: int, client: GraphClient) -> Turn:
     """Deliver what one turn of the pixel takes.
 
@@ -82,6 +84,7 @@ def _hand_over(claim: Claim) -> None:
         send_hint(DELIVER, following)
 
 
+@watch.delivery
 def deliver_claim(claim: Claim, client: GraphClient) -> bool:
     """Send what the claim covers, and settle it; False where no answer of Graph's came."""
     parcel = take_up(claim)

@@ -16,7 +16,7 @@ import structlog
 from django.db import connection
 from django.utils import timezone
 
-from events.delivery import books
+from events.delivery import books, watch
 from events.delivery.claim import Claim
 from onboarding.models import Pixel
 from onboarding.services import hold_pixel
@@ -137,6 +137,7 @@ class _Address:
         return vault().open(bytes(sealed or b""), identity=partner_identity(self.partner_id, kind))
 
 
+@watch.mark
 def take_up(claim: Claim) -> Parcel | None:
     """The claim's events, marked as being sent; None where nothing is to be sent.
 
@@ -228,6 +229,7 @@ def _read(cursor: Any, claim: Claim) -> list[Piece] | None:
     return pieces
 
 
+@watch.sending
 def send(parcel: Parcel, client: GraphClient) -> GraphAnswer | GraphError:
     """What came back for the parcel. Outside of any transaction."""
     deadline = config().delivery_deadline_seconds

@@ -11,7 +11,7 @@ from typing import Any, Final
 import structlog
 from django.db import connection
 
-from events.delivery import books
+from events.delivery import books, watch
 from events.delivery.send import Parcel
 from events.retry import doubt_wait_seconds, pixel_pause_seconds, wait_seconds
 from onboarding.models import Pixel
@@ -75,6 +75,7 @@ FROM events_delivery WHERE id = %(delivery)s
 """
 
 
+@watch.settling
 def settle(parcel: Parcel, outcome: GraphAnswer | GraphError) -> bool:
     """Write what came back; whether it was written: not where the lease has passed to another."""
     crash_point("before_settle")

@@ -10,6 +10,7 @@ from typing import Any, Final
 import structlog
 from django.db import connection, transaction
 
+from events.delivery import watch
 from events.delivery.settle import doubt_wait
 from onboarding.services import DELIVER
 from partnerhub.lib.config import config
@@ -106,10 +107,12 @@ def _take_over(cursor: Any, delivery_id: int) -> int:
         wait = doubt_wait(cursor, delivery_id, pixel_id, doubts + 1)
         cursor.execute(_FIND_IN_DOUBT, [wait, delivery_id])
         cursor.execute(_ATTEMPT_IN_DOUBT, [delivery_id])
+    watch.taking_over(state)
     logger.warning("delivery taken over", delivery_id=delivery_id, pixel_id=pixel_id, found=state)
     return 1
 
 
+@watch.sweeping
 def sweep() -> int:
     """Take over what dead workers left, and hint at pixels that nobody was told of. How many pixels.
 
