@@ -176,9 +176,9 @@ def _settle(taken: _Taken, step: Step, *, failure_class: str = "") -> None:
         _revoke_in_vain(taken, step)
         return
     doomed: list[int] = []
-    session.facts |= dict(step.facts)
     if step.grant is not None:
-        # The code that it was exchanged for, or the shorter token: both are worth nothing by themselves.
+        # A code that was exchanged, or a token that ends within two hours. To end that at Meta might end the longer
+        # one with it: no page of Meta's says.
         doomed += [session.grant_id] if session.grant_id else []
         session.grant = seal_token(advertiser_id=session.advertiser_id, token=step.grant)
     if step.forget_grant:
@@ -186,6 +186,8 @@ def _settle(taken: _Taken, step: Step, *, failure_class: str = "") -> None:
     if step.candidate is not None:
         doomed += let_go(session, "candidate")
         session.candidate = seal_token(advertiser_id=session.advertiser_id, token=step.candidate)
+    # Only now: by the facts before, it is known what was let go of.
+    session.facts |= dict(step.facts)
     if step.uses_sending_token:
         session.partner_credential = _sending_token(session, step)
     how, problem = step.move, step.problem

@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager
 import pytest
 
 from partnerhub.lib.graph import GraphClient
+from tests.onboarding.connecting import REDIRECT_URI, WORLD, Shop
 from tests.support.sandbox import SandboxClient, SandboxProcess
 from tests.support.site import Site
 
@@ -46,3 +47,28 @@ def hints(monkeypatch: pytest.MonkeyPatch) -> list[tuple[object, ...]]:
 def site(as_role: Callable[[str], AbstractContextManager[None]]) -> Site:
     """A browser at the site."""
     return Site(as_role)
+
+
+@pytest.fixture
+def shop(
+    as_role: Callable[[str], AbstractContextManager[None]],
+    meta: SandboxClient,
+    graph: GraphClient,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Shop:
+    """An advertiser that connects pixels; its partner is set up here and at Meta."""
+    monkeypatch.setattr("onboarding.services.openings.redirect_uri", lambda: REDIRECT_URI)
+    monkeypatch.setattr("onboarding.services.sessions.graph_client", lambda: graph)
+    meta.set_world(WORLD)
+    return Shop(as_role, meta, graph)
+
+
+@pytest.fixture
+def other_shop(
+    shop: Shop,
+    as_role: Callable[[str], AbstractContextManager[None]],
+    meta: SandboxClient,
+    graph: GraphClient,
+) -> Shop:
+    """Another advertiser of the same partner."""
+    return Shop(as_role, meta, graph, shop.partner)
