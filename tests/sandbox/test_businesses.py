@@ -109,6 +109,28 @@ def test_offer_waits_where_the_business_holds_it(meta: SandboxClient) -> None:
     assert names_of(call(meta, "GET", f"{SHOP_PIXEL}/agencies", anna)) == ["Datapartner"]
 
 
+def test_offer_that_waits_gives_nothing(meta: SandboxClient) -> None:
+    meta.share_pixel(SHOP_PIXEL, PARTNER, pending=True)
+
+    assert error_of(call(meta, "GET", SHOP_PIXEL, ASSIGNER_TOKEN)) == (400, 100, 33)
+    response = call(meta, "POST", f"{SHOP_PIXEL}/assigned_users", ASSIGNER_TOKEN, user=SENDER, tasks="UPLOAD")
+    assert error_of(response) == (400, 100, 33)
+
+
+def test_sending_wants_the_task_and_a_scope(meta: SandboxClient) -> None:
+    meta.share_pixel(SHOP_PIXEL, PARTNER)
+    call(meta, "POST", f"{SHOP_PIXEL}/assigned_users", ASSIGNER_TOKEN, user=SENDER, tasks="UPLOAD")
+    scoped = sender_token(meta)
+    unscoped = sender_token(meta, scope="business_management")
+
+    assert send(meta, make_event(), pixel_id=SHOP_PIXEL, access_token=scoped).ok
+    refused = send(meta, make_event(), pixel_id=SHOP_PIXEL, access_token=unscoped)
+    assert error_of(refused) == (400, 100, 33)
+    call(meta, "POST", f"{SHOP_PIXEL}/assigned_users", ASSIGNER_TOKEN, user=SENDER, tasks="ANALYZE")
+    refused = send(meta, make_event(), pixel_id=SHOP_PIXEL, access_token=scoped)
+    assert error_of(refused) == (400, 100, 33)
+
+
 def test_sharing_is_the_owners(meta: SandboxClient) -> None:
     meta.share_pixel(SHOP_PIXEL, PARTNER)
     params = {"business": OTHER_SHOP, "permitted_tasks": TASKS}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ from tests.sandbox.access import (
     SHOP,
     SHOP_PIXEL,
     call,
+    extras,
     fbe_url,
     log_in,
     proved,
@@ -176,4 +178,16 @@ def test_installing_again_moves_to_the_pixel_chosen_then(meta: SandboxClient, an
 
     assert send(meta, make_event(), pixel_id=SECOND_PIXEL, access_token=token).ok
     refused = send(meta, make_event(), pixel_id=SHOP_PIXEL, access_token=token)
+    assert error_of(refused) == (400, 100, 33)
+
+
+def test_one_of_two_installs_ends_alone(meta: SandboxClient, anna: str) -> None:
+    second = json.dumps(extras(external_business_id="ph-adv-second"))
+    log_in(meta, fbe_url(meta, extras=second), pixels=[SECOND_PIXEL])
+    token = ask(meta, anna).json()["access_token"]
+
+    call(meta, "DELETE", INSTALLS, anna, fbe_external_business_id="ph-adv-second")
+
+    assert send(meta, make_event(), pixel_id=SHOP_PIXEL, access_token=token).ok
+    refused = send(meta, make_event(), pixel_id=SECOND_PIXEL, access_token=token)
     assert error_of(refused) == (400, 100, 33)
