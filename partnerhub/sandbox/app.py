@@ -41,11 +41,10 @@ class Sandbox:
                 *admin.routes(),
                 *access.routes(),
                 *pages.routes(),
-                *BusinessPages(self.world, courier).routes(),
+                *BusinessPages(self.world, courier, log).routes(),
                 Route("/tr/", self._browser_event, methods=["GET", "POST"]),
             ]
         )
-
         self._site.state.mailbox = self.mailbox
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -14,7 +14,8 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from partnerhub.sandbox.access_admin import OWN_APP, generate_token
-from partnerhub.sandbox.fragments import NOTHING, card, empty, table
+from partnerhub.sandbox.call_log import CallLog
+from partnerhub.sandbox.fragments import NOTHING, card, empty, moment, table
 from partnerhub.sandbox.integrations import remove_integration
 from partnerhub.sandbox.layout import HEADING, draw, missing
 from partnerhub.sandbox.markup import Html, html, join
@@ -27,6 +28,9 @@ TASKS: Final = (("ANALYZE", "Analyse"), ("UPLOAD", "Send events"), ("ADVERTISE",
 WANTED_TASKS: Final = ("ANALYZE", "UPLOAD")
 FORM: Final = '<form method="post" class="$kind"><input type="hidden" name="act" value="$act">$inside</form>'
 BUSINESS_COLUMNS: Final = ("Business", "Id", "Verification", "Pixels#", "Shared with it#")
+CALL_COLUMNS: Final = ("Call", "Outcome", "When#")
+WEBHOOK_COLUMNS: Final = ("Webhook", "To", "State", "Answers")
+LINES_SHOWN: Final = 20
 USER_COLUMNS: Final = ("System user", "Id", "Role", "Pixels")
 
 
@@ -37,8 +41,8 @@ class Mistake(ValueError):
 class BusinessPages:
     """The list of businesses, and one page each."""
 
-    def __init__(self, world: World, courier: Courier) -> None:
-        self._world, self._courier = world, courier
+    def __init__(self, world: World, courier: Courier, log: CallLog) -> None:
+        self._world, self._courier, self._log = world, courier, log
 
     def routes(self) -> list[Route]:
         """All pages, for Starlette."""
@@ -63,8 +67,41 @@ class BusinessPages:
         ]
         inside = table(BUSINESS_COLUMNS, rows) if rows else empty("No business yet.")
         lead = "Stands in for Business settings: open a business to share its pixels with a partner."
-        content = join((html(HEADING, title="Businesses", lead=lead), card("All businesses", inside)))
-        return draw(request, "Businesses", content)
+        content = join(
+            (
+                html(HEADING, title="Businesses", lead=lead),
+                card("All businesses", inside),
+                card("Last calls", self._calls()),
+                card("Last webhooks", self._webhooks()),
+            )
+        )
+        return draw(request, "Businesses", content, live=True)
+
+    def _calls(self) -> Html:
+        """What was asked of "Meta" about access, newest first."""
+        now = time.time()
+        rows = [
+            (
+                html("<code>$verb $path</code>", verb=call.verb, path=call.path),
+                call.outcome,
+                moment(call.at, now),
+            )
+            for call in self._log.newest()[:LINES_SHOWN]
+        ]
+        return table(CALL_COLUMNS, rows) if rows else empty("No call yet.")
+
+    def _webhooks(self) -> Html:
+        """What "Meta" sent, newest first."""
+        rows = [
+            (
+                ", ".join(delivery.fields),
+                html("<code>$url</code>", url=delivery.url),
+                delivery.state,
+                ", ".join(str(attempt["status"] or "no answer") for attempt in delivery.attempts),
+            )
+            for delivery in self._courier.deliveries()[:LINES_SHOWN]
+        ]
+        return table(WEBHOOK_COLUMNS, rows) if rows else empty("None was sent yet.")
 
     async def business(self, request: Request) -> Response:
         """One business: its pixels and whom they are shared with, its system users, its tokens."""

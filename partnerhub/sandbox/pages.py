@@ -46,7 +46,7 @@ ICON: Final = (
 REQUESTS_SHOWN: Final = 15
 
 PIXEL_COLUMNS: Final = ("Pixel", "Events#", "Ids#", "Requests#", "Repeats#", "Refused#", "Agents", "Last#")
-KNOB_COLUMNS: Final = ("Fault", "Where", "When", "So far#", "Left#")
+KNOB_COLUMNS: Final = ("Fault", "Where", "Id", "When", "So far#", "Left#")
 
 
 class Pages:
@@ -207,7 +207,8 @@ class Pages:
         rows = (
             (
                 f"error {knob.refusal().label}" if knob.kind == "error" else knob.kind,
-                "all pixels" if knob.pixel_id == "*" else knob.pixel_id,
+                "everywhere" if knob.endpoint == "*" else knob.endpoint.replace("_", " "),
+                "any" if knob.pixel_id == "*" else knob.pixel_id,
                 "after storing" if knob.store else "before storing",
                 f"{knob.taken:,}",
                 "no end" if knob.count is None else f"{knob.count - knob.taken:,}",

@@ -124,6 +124,18 @@ def test_pages_hold_no_secret_and_escape_what_they_show(meta: SandboxClient) -> 
         assert ASSIGNER_TOKEN not in text
 
 
+def test_calls_and_webhooks_are_shown(meta: SandboxClient) -> None:
+    meta.set_settings(webhook_retry_s=[])
+    meta.set_app(APP, webhook_url="http://127.0.0.1:9/hook")
+    call(meta, "GET", f"{SHOP}/owned_pixels", ASSIGNER_TOKEN)
+    meta.send_webhook(APP, "business_integration_update", business_id=SHOP)
+
+    text = requests.get(f"{meta.base_url}/sandbox/businesses", timeout=CALL_SECONDS).text
+
+    for shown in (f"GET /v26.0/{SHOP}/owned_pixels", "100/33", "business_integration_update", "no answer"):
+        assert shown in text
+
+
 def test_missing_business_is_404(meta: SandboxClient) -> None:
     url = f"{meta.base_url}/sandbox/businesses/9"
 
