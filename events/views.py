@@ -181,7 +181,7 @@ def _pixel_context(
         "pixel": found,
         "advertiser": found.advertiser,
         "overview": overview,
-        "drain": None if found.hold else selectors.drain_progress(found.pk, now=overview.now),
+        "drain": None if found.hold else selectors.drain_progress(found.pk, now=now),
         "story": credential_story(found, overview.credential, language=language_of(request)),
         "page": selectors.event_page(found, size=10),
         "rejections": selectors.recent_failures(found, language=language_of(request)),
