@@ -49,6 +49,8 @@ class PixelLog(models.Model):
     due_at = models.DateTimeField(db_default=Now())
     # Sends of the pixel at a time, as many as Graph answers well to (events.pace).
     width = models.PositiveSmallIntegerField(db_default=FIRST_WIDTH)
+    # Since when Graph answers for it slowly or not at all; none: it answers (events.delivery.seats).
+    slow_since = models.DateTimeField(null=True, blank=True)
     # Hints of the pixel on their way or at work: a turn of a pixel with much to do asks for another beside it.
     turns = models.PositiveSmallIntegerField(db_default=1)
 

@@ -6,11 +6,20 @@ None of them may starve another, and fresh events stand behind neither a pile no
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
 # Sends of a pixel at a time: enough to use two cores, until Graph's answers say more or less.
 FIRST_WIDTH: Final = 4
+WIDEST: Final = 16
+
+# An answer within the first is quick enough to try one more at a time; one that takes the second asks for fewer.
+QUICK_SECONDS: Final = 2.0
+LATE_SECONDS: Final = 5.0
+# Of Meta's call limits, in the usage headers: below the first there is room, from the second on there is none.
+ROOMY_PERCENT: Final = 50.0
+TIGHT_PERCENT: Final = 75.0
 
 # More than so many requests' worth in the live lane are a pile: fresh events would wait seconds behind it.
 PILE_REQUESTS: Final = 10
@@ -18,6 +27,43 @@ PILE_REQUESTS: Final = 10
 PILE_SECONDS: Final = 30.0
 # Another turn beside the running ones pays with so many requests' worth behind them.
 WIDE_REQUESTS: Final = 2
+
+
+class Word(StrEnum):
+    """What an answer says of how wide to send."""
+
+    TAKEN = "taken"  # an answer of Graph's, whatever it says of the content
+    LIMITED = "limited"  # a rate limit
+    FAULT = "fault"  # a fault of Graph's, or no connection
+    SILENCE = "silence"  # no answer of Graph's
+
+
+@dataclass(frozen=True, slots=True)
+class Sign:
+    """An answer, as far as it matters here. `app_wide`: a limit of the whole app's, not of the pixel's."""
+
+    word: Word
+    seconds: float = 0.0
+    usage_percent: float = 0.0
+    app_wide: bool = False
+
+
+def next_width(width: int, sign: Sign, *, is_full: bool) -> int:
+    """How many requests at a time a pixel sends after this answer to one of `width`.
+
+    One more after a quick answer while all places are taken, one fewer where it was late or the limits are near, half
+    as many where Graph refuses, one alone where it is silent.
+    """
+    match sign.word:
+        case Word.SILENCE:
+            return 1
+        case Word.LIMITED | Word.FAULT:
+            return max(1, width // 2)
+        case Word.TAKEN:
+            if sign.usage_percent >= TIGHT_PERCENT or sign.seconds >= LATE_SECONDS:
+                return max(1, width - 1)
+            has_room = sign.usage_percent < ROOMY_PERCENT and sign.seconds < QUICK_SECONDS
+            return min(WIDEST, width + 1) if is_full and has_room and width < WIDEST else width
 
 
 class Lane(StrEnum):

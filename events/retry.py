@@ -20,6 +20,18 @@ FIRST_DOUBT_SECONDS: Final = 5.0
 LONGEST_DOUBT_SECONDS: Final = 60.0
 
 
+# One guilty event of a thousand takes 11 refused calls to find, ten take some 90. A batch with more is likely refused
+# for what all its events have in common: what is left of it is taken apart slowly, at a call every few seconds, until
+# somebody has mended what sends it.
+REFUSALS_AT_ONCE: Final = 100
+SLOW_HALVES_SECONDS: Final = 600.0
+
+
+def halves_wait_seconds(refusals: int, *, draw: float) -> float:
+    """How long the halves of a refused batch wait, when so many calls of the batch were refused before."""
+    return 0.0 if refusals < REFUSALS_AT_ONCE else draw * SLOW_HALVES_SECONDS
+
+
 def wait_seconds(attempts: int, *, asked_seconds: float | None = None, draw: float) -> float:
     """How long to wait after the `attempts`-th attempt was not taken.
 

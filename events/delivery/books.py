@@ -11,6 +11,7 @@ from typing import Any, Final, Protocol
 
 from events.delivery import watch
 from events.delivery.claim import Claim
+from events.pace import WIDEST
 
 
 class Rejected(Protocol):
@@ -56,6 +57,13 @@ ON CONFLICT DO NOTHING
 _PAUSE: Final = """
 UPDATE events_pixellog
 SET due_at = greatest(due_at, clock_timestamp() + %s * interval '1 second')
+WHERE pixel_id = %s
+"""
+# Others of the pixel's sends may have learnt something meanwhile: a step, not a value.
+_SET_PACE: Final = """
+UPDATE events_pixellog
+SET width = least(greatest(width + %s, 1), %s),
+    slow_since = CASE WHEN %s THEN coalesce(slow_since, clock_timestamp()) END
 WHERE pixel_id = %s
 """
 
@@ -110,3 +118,8 @@ def reject(
 def pause_pixel(cursor: Any, pixel_id: int, seconds: float) -> None:
     """Nothing of the pixel is claimed for so long."""
     cursor.execute(_PAUSE, [seconds, pixel_id])
+
+
+def set_pace(cursor: Any, pixel_id: int, *, step: int, is_slow: bool) -> None:
+    """The pixel sends so many more or fewer requests at a time from now on, and Graph is slow for it or not."""
+    cursor.execute(_SET_PACE, [step, WIDEST, is_slow, pixel_id])

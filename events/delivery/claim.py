@@ -35,6 +35,7 @@ class Idle(StrEnum):
     HELD = "held"  # a person must mend it first
     UNCONNECTED = "unconnected"  # no credential yet
     BUSY = "busy"  # as many sends as the pixel may have
+    SLOW = "slow"  # as many sends to slow pixels as this process has
     CEILING = "ceiling"  # as many sends as the partner may have
     DAMAGED = "damaged"  # the log lacks events; a person must look
     ASLEEP = "asleep"  # nothing unclaimed, and nothing due
@@ -58,6 +59,11 @@ class Claim:
     weight: int
     # Set where the partner has a ceiling: who ends its turn hands its place to another of the partner's pixels.
     capped_partner_id: int | None
+    # As many requests at a time as the pixel may send, and whether this one takes the last place.
+    width: int
+    is_full: bool
+    # Graph has been slow to answer for the pixel.
+    is_slow: bool
     # There is work for another turn beside this one, which has been counted and is to be hinted at.
     is_widened: bool
 
@@ -75,6 +81,7 @@ class _Log(NamedTuple):
     is_due: bool
     width: int
     turns: int
+    is_slow: bool
     oldest_seconds: float
 
 
@@ -103,7 +110,7 @@ class _Range(NamedTuple):
 
 _LOCK: Final = """
 SELECT head, tail, head_received_at, tail_received_at, awake, due_at <= clock_timestamp(), width, turns,
-    coalesce(extract(epoch FROM clock_timestamp() - tail_received_at), 0)::float8
+    slow_since IS NOT NULL, coalesce(extract(epoch FROM clock_timestamp() - tail_received_at), 0)::float8
 FROM events_pixellog WHERE pixel_id = %s FOR NO KEY UPDATE
 """
 # A statement of its own: its snapshot is younger than the lock.
@@ -187,8 +194,10 @@ _EMPTY_LIVE_LANE: Final = "UPDATE events_pixellog SET tail = head WHERE pixel_id
 
 
 @watch.claim
-def claim_next(pixel_id: int, lanes: Sequence[Lane] = FIRST_LANES) -> Claim | Idle:
-    """The pixel's next delivery, from the first of the lanes that has one.
+def claim_next(
+    pixel_id: int, lanes: Sequence[Lane] = FIRST_LANES, *, takes_slow: bool = True
+) -> Claim | Idle:
+    """The pixel's next delivery, from the first of the lanes that has one; of a slow pixel only if `takes_slow`.
 
     Where none has, the pixel is put to sleep: the next commit of a door wakes it. Raises LogDamaged.
     """
@@ -199,7 +208,7 @@ def claim_next(pixel_id: int, lanes: Sequence[Lane] = FIRST_LANES) -> Claim | Id
         return Idle.UNKNOWN
     with tenant_scope(advertiser_id=found[0]), connection.cursor() as cursor:
         cursor.execute(_LOCK, [pixel_id])
-        return _Claimer(cursor, pixel_id, found[0], _Log(*cursor.fetchone())).claim(lanes)
+        return _Claimer(cursor, pixel_id, found[0], _Log(*cursor.fetchone())).claim(lanes, takes_slow)
 
 
 class _Claimer:
@@ -214,9 +223,10 @@ class _Claimer:
         cursor.execute(_LOOK, [pixel_id])
         self._view = _View(*cursor.fetchone())
 
-    def claim(self, lanes: Sequence[Lane]) -> Claim | Idle:
+    def claim(self, lanes: Sequence[Lane], takes_slow: bool) -> Claim | Idle:
         """The next delivery, or why there is none."""
-        if (idle := self._hindrance()) is None:
+        idle = Idle.SLOW if self._log.is_slow and not takes_slow else self._hindrance()
+        if idle is None:
             self._set_aside()
             takes = {Lane.DUE: self._take_due, Lane.LIVE: self._take_live, Lane.BACKLOG: self._take_backlog}
             for lane in lanes:
@@ -367,7 +377,18 @@ class _Claimer:
             doubts=doubts,
             weight=view.weight,
             capped_partner_id=view.partner_id if view.ceiling is not None else None,
+            width=self._log.width,
+            is_full=view.leases + 1 >= self._log.width,
+            is_slow=self._log.is_slow,
             is_widened=is_widened,
+        )
+
+
+def end_turn(pixel_id: int) -> None:
+    """Count a turn of the pixel less: it ended before it claimed anything."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE events_pixellog SET turns = turns - 1 WHERE pixel_id = %s AND turns > 1", [pixel_id]
         )
 
 

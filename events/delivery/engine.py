@@ -6,6 +6,7 @@ pixel at once are harmless: each claims something else.
 
 from __future__ import annotations
 
+import functools
 import time
 from dataclasses import dataclass
 from typing import Final
@@ -14,9 +15,11 @@ import structlog
 from django.db import InterfaceError, OperationalError, connection
 
 from events.delivery import watch
-from events.delivery.claim import Claim, Idle, LogDamaged, claim_next, next_of_partner
+from events.delivery.claim import Claim, Idle, LogDamaged, claim_next, end_turn, next_of_partner
+from events.delivery.leases import LEASES
 from events.delivery.progress import PROGRESS
-from events.delivery.send import Parcel, send, take_up
+from events.delivery.seats import Seats
+from events.delivery.send import Parcel, put_back_unsent, send, take_up
 from events.delivery.settle import settle
 from events.pace import lanes
 from onboarding.services import DELIVER
@@ -34,6 +37,12 @@ TURN_DELIVERIES: Final = 4
 SETTLE_AGAIN_SECONDS: Final = 0.5
 
 
+@functools.cache
+def seats() -> Seats:
+    """The seats of this process's threads."""
+    return Seats(config().worker_threads)
+
+
 @dataclass(frozen=True, slots=True)
 class Turn:
     """What a turn did, and why it ended: None where there may be more, and a hint was sent."""
@@ -48,11 +57,20 @@ def deliver_pixel(pixel_id: int, client: GraphClient) -> Turn:
 
     Raises DatabaseError where the database is away: what was claimed is found by its lease.
     """
+    with seats().take(pixel_id) as has_seat:
+        if has_seat:
+            return _take_turn(pixel_id, client)
+    # Others of the pixel's turns are at work here, and go on.
+    end_turn(pixel_id)
+    return Turn(0, Idle.BUSY)
+
+
+def _take_turn(pixel_id: int, client: GraphClient) -> Turn:
     deliveries = 0
     claim: Claim | None = None
     while True:
         try:
-            claimed = claim_next(pixel_id, lanes(deliveries))
+            claimed = claim_next(pixel_id, lanes(deliveries), takes_slow=seats().has_slow_seat)
         except LogDamaged as error:
             logger.error("log damaged", pixel_id=pixel_id, reason=str(error))
             claimed = Idle.DAMAGED
@@ -87,18 +105,24 @@ def _hand_over(claim: Claim) -> None:
 @watch.delivery
 def deliver_claim(claim: Claim, client: GraphClient) -> bool:
     """Send what the claim covers, and settle it; False where no answer of Graph's came."""
-    parcel = take_up(claim)
-    if parcel is None:
-        return True
-    crash_point("after_mark")
-    outcome = send(parcel, client)
-    _settle_while_leased(parcel, outcome)
-    return not isinstance(outcome, InDoubt)
+    with seats().take_slow(claim.is_slow) as has_seat, LEASES.hold(claim):
+        if not has_seat:
+            # Another thread took the last one meanwhile.
+            put_back_unsent(claim)
+            return False
+        parcel = take_up(claim)
+        if parcel is None:
+            return True
+        crash_point("after_mark")
+        outcome = send(parcel, client)
+        _settle_while_leased(parcel, outcome)
+        return not isinstance(outcome, InDoubt)
 
 
 def _settle_while_leased(parcel: Parcel, outcome: GraphAnswer | GraphError) -> None:
     """Settle it; while the database is away, again: the answer is in hand, and shall not become a doubt."""
-    lease_ends_at = parcel.marked_at + config().delivery_lease_seconds
+    renewed_at = max(parcel.marked_at, LEASES.renewed_at(parcel.claim))
+    lease_ends_at = renewed_at + config().delivery_lease_seconds
     while True:
         try:
             settle(parcel, outcome)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
 from typing import Any, Final
 
 import structlog
@@ -18,6 +19,7 @@ from celery import bootsteps
 from django.db import DatabaseError, InterfaceError, close_old_connections, connection
 
 from events.delivery.engine import deliver_pixel
+from events.delivery.leases import BEATS_A_LEASE, LEASES
 from events.delivery.progress import PROGRESS
 from events.delivery.sweep import due_pixels, make_partitions, take_over_expired
 from partnerhub.lib.config import config
@@ -50,6 +52,7 @@ class Look(bootsteps.StartStopStep):
         self._looker = threading.Thread(target=self._look_on, name="look", daemon=True)
         self._looker.start()
         threading.Thread(target=self._watch, args=(worker,), name="watch", daemon=True).start()
+        threading.Thread(target=self._beat, name="heartbeat", daemon=True).start()
 
     def stop(self, worker: Any) -> None:
         """Look no more, and wait for the send that is under way."""
@@ -90,6 +93,16 @@ class Look(bootsteps.StartStopStep):
                 return
             deliveries += deliver_pixel(pixel_id, graph_client()).deliveries
         PROGRESS.looked(has_worked=deliveries > 0)
+
+    def _beat(self) -> None:
+        """Keep the leases of what this process works on; also while it drains, to its last send."""
+        while True:
+            time.sleep(config().delivery_lease_seconds / BEATS_A_LEASE)
+            try:
+                LEASES.beat()
+            except (DatabaseError, InterfaceError) as error:
+                logger.warning("no heartbeat", error=type(error).__name__)
+                connection.close()
 
     def _watch(self, worker: Any) -> None:
         limit = config().delivery_stuck_seconds

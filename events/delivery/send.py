@@ -198,6 +198,12 @@ def take_up(claim: Claim) -> Parcel | None:
     )
 
 
+def put_back_unsent(claim: Claim) -> None:
+    """A claim that this process will not send now waits again, for whoever does."""
+    with tenant_scope(advertiser_id=claim.advertiser_id), connection.cursor() as cursor:
+        books.put_back(cursor, claim)
+
+
 def _read(cursor: Any, claim: Claim) -> list[Piece] | None:
     """The events to send; those too old by now are rejected. None where none is left, which is settled."""
     cursor.execute(

@@ -6,14 +6,18 @@ Only the holder of the lease settles, and only what is marked as being sent: a l
 from __future__ import annotations
 
 import secrets
+import time
 from typing import Any, Final
 
 import structlog
 from django.db import connection
 
 from events.delivery import books, watch
+from events.delivery.seats import SLOW_SECONDS
 from events.delivery.send import Parcel
-from events.retry import doubt_wait_seconds, pixel_pause_seconds, wait_seconds
+from events.delivery.signs import sign_of
+from events.pace import next_width
+from events.retry import doubt_wait_seconds, halves_wait_seconds, pixel_pause_seconds, wait_seconds
 from onboarding.models import Pixel
 from onboarding.services import hold_pixel
 from onboarding.services.outages import is_refusal_doubted, note_good_answer
@@ -70,8 +74,21 @@ INSERT INTO events_delivery
     (advertiser_id, pixel_id, kind, parent_id, first_offset, last_offset, first_received_at, last_received_at,
      state, due_at, doubts)
 SELECT advertiser_id, pixel_id, 'half', id, %(first)s, %(last)s, %(first_received_at)s, %(last_received_at)s,
-    CASE WHEN doubts > 0 THEN 'doubt' ELSE 'waiting' END, clock_timestamp(), doubts
+    CASE WHEN doubts > 0 THEN 'doubt' ELSE 'waiting' END, clock_timestamp() + %(wait)s * interval '1 second',
+    doubts
 FROM events_delivery WHERE id = %(delivery)s
+"""
+# Of the batch that it is a half of, or a half's half.
+_REFUSALS: Final = """
+WITH RECURSIVE above AS (
+    SELECT parent_id, pixel_id, first_offset, last_offset FROM events_delivery WHERE id = %s
+    UNION ALL
+    SELECT parent.parent_id, parent.pixel_id, parent.first_offset, parent.last_offset
+    FROM events_delivery AS parent JOIN above ON parent.id = above.parent_id)
+SELECT count(*) FROM events_delivery AS refused JOIN above AS batch
+    ON batch.parent_id IS NULL AND refused.pixel_id = batch.pixel_id
+    AND refused.first_offset BETWEEN batch.first_offset AND batch.last_offset
+WHERE refused.state IN ('split', 'rejected')
 """
 
 
@@ -91,12 +108,24 @@ def settle(parcel: Parcel, outcome: GraphAnswer | GraphError) -> bool:
                 is_settled = _doubt(cursor, parcel, outcome)
             case _:
                 is_settled = _wait(cursor, parcel, outcome)
+        if is_settled:
+            _learn(cursor, parcel, outcome)
     if not is_settled:
         logger.warning(
             "late settle dropped", delivery_id=parcel.claim.delivery_id, pixel_id=parcel.claim.pixel_id
         )
     crash_point("after_settle")
     return is_settled
+
+
+def _learn(cursor: Any, parcel: Parcel, outcome: GraphAnswer | GraphError) -> None:
+    """Keep what the answer says of how wide the pixel may send, and whether it is slow; mostly that is nothing new."""
+    claim = parcel.claim
+    seconds = time.monotonic() - parcel.marked_at
+    is_slow = seconds >= SLOW_SECONDS or (claim.is_slow and isinstance(outcome, InDoubt))
+    width = next_width(claim.width, sign_of(outcome, seconds), is_full=claim.is_full)
+    if width != claim.width or is_slow != claim.is_slow:
+        books.set_pace(cursor, claim.pixel_id, step=width - claim.width, is_slow=is_slow)
 
 
 def _accept(cursor: Any, parcel: Parcel, answer: GraphAnswer) -> bool:
@@ -177,7 +206,9 @@ def _refuse(cursor: Any, parcel: Parcel, error: GraphError) -> bool:
         claim = parcel.claim
         middle = len(pieces) // 2
         last_of_first = pieces[middle - 1]
-        half = {"delivery": claim.delivery_id}
+        cursor.execute(_REFUSALS, [claim.delivery_id])
+        wait = halves_wait_seconds(cursor.fetchone()[0], draw=_chance.random())
+        half = {"delivery": claim.delivery_id, "wait": wait}
         cursor.execute(
             _HALF,
             half

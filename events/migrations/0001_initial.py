@@ -258,6 +258,7 @@ class Migration(migrations.Migration):
                 ("awake", models.BooleanField(db_default=False)),
                 ("due_at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
                 ("width", models.PositiveSmallIntegerField(db_default=4)),
+                ("slow_since", models.DateTimeField(blank=True, null=True)),
                 ("turns", models.PositiveSmallIntegerField(db_default=1)),
                 (
                     "advertiser",

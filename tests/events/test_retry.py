@@ -11,7 +11,10 @@ from events.retry import (
     LONGEST_DOUBT_SECONDS,
     LONGEST_PIXEL_PAUSE_SECONDS,
     LONGEST_WAIT_SECONDS,
+    REFUSALS_AT_ONCE,
+    SLOW_HALVES_SECONDS,
     doubt_wait_seconds,
+    halves_wait_seconds,
     pixel_pause_seconds,
     wait_seconds,
 )
@@ -67,3 +70,12 @@ def test_two_retries_of_a_doubt_come_within_half_a_minute() -> None:
     waits = [doubt_wait_seconds(n, retries=2, first_doubt_seconds_ago=0.0, draw=1.0) for n in (1, 2, 3)]
 
     assert waits == [5, 20, None]
+
+
+@given(st.integers(0, 5_000), draws)
+def test_a_batch_is_taken_apart_at_once_until_many_of_its_calls_were_refused(
+    refusals: int, draw: float
+) -> None:
+    wait = halves_wait_seconds(refusals, draw=draw)
+
+    assert wait == (0.0 if refusals < REFUSALS_AT_ONCE else draw * SLOW_HALVES_SECONDS)

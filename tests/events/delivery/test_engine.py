@@ -16,6 +16,7 @@ from events.delivery.claim import Claim, Idle, claim_next
 from events.delivery.engine import TURN_DELIVERIES
 from events.models import Attempt, Delivery, PixelLog, Rejection
 from events.pace import FIRST_WIDTH
+from events.retry import REFUSALS_AT_ONCE
 from onboarding.models import Credential, Pixel, SealedToken
 from onboarding.services import release_pixel, save_pasted_token
 from partnerhub.lib.vault import Secret
@@ -76,7 +77,7 @@ def test_a_turn_ends_after_some_deliveries_and_asks_for_the_next(
     target: ConnectedPixel, take_turn: TakeTurn, hints: list[tuple[str, int]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("partnerhub.lib.graph.limits.EVENTS_PER_REQUEST", 3)
-    PixelLog.objects.filter(pk=target.pixel.pk).update(width=1)
+    monkeypatch.setattr("events.pace.WIDE_REQUESTS", 100)
     append_count(target.pixel, 3 * TURN_DELIVERIES + 1)
 
     turn = take_turn(target.pixel)
@@ -576,3 +577,45 @@ def test_one_pixels_trouble_is_not_its_neighbours(
     assert take_turn(neighbour.pixel).idle == Idle.ASLEEP
 
     assert len(stored_ids(sandbox, neighbour.pixel)) == 2
+
+
+def test_a_batch_of_which_most_is_refused_is_taken_apart_slowly_and_blocks_nothing(
+    target: ConnectedPixel, sandbox: SandboxProcess, take_turn: TakeTurn
+) -> None:
+    bad = append_count(target.pixel, 400)
+    sandbox.client.add_knob("error", code=100, event_ids=bad)
+
+    while take_turn(target.pixel).idle is None:
+        pass
+
+    at_once = Attempt.objects.filter(outcome="refused").count()
+    assert REFUSALS_AT_ONCE <= at_once < 2 * REFUSALS_AT_ONCE
+    fresh = append_count(target.pixel, 1)
+    take_turn(target.pixel)
+    assert stored_ids(sandbox, target.pixel) == fresh
+    for _ in range(20):
+        let_time_pass(target.pixel)
+        while take_turn(target.pixel).idle is None:
+            pass
+    assert Rejection.objects.count() == 400
+    assert audit(sandbox.client, [target.pixel]).findings == []
+
+
+def test_sends_widen_with_quick_answers_and_narrow_with_refusals(
+    target: ConnectedPixel, sandbox: SandboxProcess, take_turn: TakeTurn
+) -> None:
+    PixelLog.objects.filter(pk=target.pixel.pk).update(width=1)
+    append_count(target.pixel, 1)
+    take_turn(target.pixel)
+    assert log_of(target.pixel).width == 2
+
+    PixelLog.objects.filter(pk=target.pixel.pk).update(width=8)
+    sandbox.client.add_knob("error", code=613, count=1)
+    append_count(target.pixel, 1)
+    take_turn(target.pixel)
+    assert log_of(target.pixel).width == 4
+
+    sandbox.client.add_knob("cut", count=1)
+    let_time_pass(target.pixel)
+    take_turn(target.pixel)
+    assert log_of(target.pixel).width == 1
