@@ -8,7 +8,6 @@ import os
 import re
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -21,8 +20,8 @@ from django.contrib.sessions.backends.db import SessionStore
 from django.db import connection
 
 from events.models import Delivery
-from onboarding.models import Pixel
-from partnerhub.dev.visitor import LostVisitor, Visitor
+from onboarding.models import Credential, Pixel
+from partnerhub.dev.visitor import LostVisitor, Page, Visitor
 from partnerhub.lib.vault import new_key_line
 from tenants.models import Partner, Person
 from tenants.roles import AdvertiserRole, PartnerRole
@@ -84,6 +83,14 @@ def sign_in(visitor: Visitor, person: Person) -> Visitor:
     return visitor
 
 
+def paste(visitor: Visitor, *, meta_id: str, access_token: str) -> Page:
+    """The page after a pixel's number and its token were entered, at the person's own advertiser."""
+    begun = visitor.submit(visitor.open("/"), "connect")
+    page = visitor.open(f"{begun.path}?way=pasted_token")
+    fields = {"meta_id": meta_id, "pixel_name": "Web shop", "expiry": "never"}
+    return visitor.submit(page, "access_token", access_token=access_token, **fields)
+
+
 def make_admin() -> Person:
     """The admin of a shop of the one partner."""
     admin = make_person("adam@shop.example")
@@ -122,20 +129,13 @@ def test_the_secrets_of_the_main_job_turn_up_nowhere(
 
         operator = make_partner(canary.secret("app_secret"))
         admin = sign_in(canary.visitor(web.base_url), make_admin())
-        home = admin.open("/")
-        add = f"{home.path.rstrip('/')}/pixels/add/"
         # First with a mistake, which brings the form back.
         with pytest.raises(LostVisitor, match="422"):
-            admin.submit(
-                admin.open(add), "meta_id", meta_id="no number", name="Web shop", access_token=mistyped
-            )
+            paste(admin, meta_id="no number", access_token=mistyped)
         assert 'name="access_token"' in canary.last_page
-        page = admin.submit(admin.open(add), "meta_id", meta_id=META_ID, name="Web shop", access_token=token)
-        deadline = time.monotonic() + 20
-        while 'data-state="passed"' not in page.html:
-            assert time.monotonic() < deadline, page.text
-            time.sleep(0.1)
-            page = admin.open(page.url)
+        page = paste(admin, meta_id=META_ID, access_token=token)
+        wait_until(lambda: Credential.objects.filter(state="working").exists(), what="the connection")
+        admin.open(page.path)
         pixel = Pixel.objects.get()
         page = admin.submit(admin.open(f"/pixels/{pixel.pk}/"), "ingest-tokens", name="Shop server")
         [ingest_token] = set(re.findall(r"pht_[A-Za-z0-9_-]{43}", page.html))
@@ -198,14 +198,11 @@ def test_no_report_of_an_exception_shows_the_token_that_was_pasted(
     ):
         make_partner(new_secret())
         admin = sign_in(canary.visitor(web.base_url), make_admin())
-        page = admin.open(f"{admin.open('/').path.rstrip('/')}/pixels/add/")
         # Sealing fails where the token stands in the locals of each frame, in the form and in the request.
         server.status = 503
 
         with pytest.raises(LostVisitor, match="answered 500"):
-            admin.submit(
-                page, "meta_id", meta_id=META_ID, name="Shop", access_token=canary.secret("access_token")
-            )
+            paste(admin, meta_id=META_ID, access_token=canary.secret("access_token"))
 
         assert canary.sightings(database=database, processes=[web]) == []
         # It is Django's own page, with its frames.
