@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from onboarding.models import SealedToken
-from onboarding.services.credentials import seal_token
+from onboarding.services.tokens import seal_token
 from partnerhub.lib.vault import Secret, new_key_line
 from tenants.models import Advertiser, PartnerCredential
 from tenants.sealed import count_by_key
