@@ -17,10 +17,20 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "partnerhub.settings")
 os.environ.setdefault("PROCESS", "worker")
 
 import django
-from celery.signals import import_modules, setup_logging, task_postrun, task_prerun
+from celery.signals import (
+    after_task_publish,
+    beat_init,
+    import_modules,
+    setup_logging,
+    task_postrun,
+    task_prerun,
+    worker_init,
+)
 
+from partnerhub.lib import metrics, tracing
 from partnerhub.lib.broker import make_app
 from partnerhub.lib.config import ConfigurationError, config
+from partnerhub.lib.pulse import Pulse
 
 try:
     app = make_app(config(), "worker", publishes_only=False)
@@ -51,6 +61,28 @@ def _log_our_way(**_: Any) -> None:
     logging.getLogger("celery.beat").addFilter(
         lambda record: not str(record.msg).startswith("Scheduler: Sending due task")
     )
+
+
+@worker_init.connect(weak=False)
+def _watch_worker(**_: Any) -> None:
+    _be_watched("worker")
+    metrics.WORKER_THREADS.set(config().worker_threads)
+
+
+@beat_init.connect(weak=False)
+def _watch_beat(**_: Any) -> None:
+    _be_watched("beat")
+    pulse = Pulse(config().database_url_worker.get_secret_value())
+    # Beat does nothing but publish.
+    after_task_publish.connect(lambda **_: pulse.beat(), weak=False)
+
+
+def _be_watched(process: metrics.Process) -> None:
+    try:
+        metrics.begin(process)
+        tracing.begin(process)
+    except (OSError, tracing.TracingError) as error:
+        sys.exit(f"PartnerHub cannot start:\n{error}\nSee docs/monitoring.md.")
 
 
 @task_prerun.connect(weak=False)

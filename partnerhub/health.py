@@ -16,12 +16,13 @@ def healthz(request: HttpRequest) -> HttpResponse:
 
 @require_GET
 def readyz(request: HttpRequest) -> HttpResponse:
-    """200 when the database answers and has this code's migrations; else 503 with the reason in a word."""
+    """200 when the database answers and has this code's migrations, else 503: a line for each, `ok` or what it is."""
     try:
         executor = MigrationExecutor(connection)
         pending = executor.migration_plan(executor.loader.graph.leaf_nodes())
     except DatabaseError:
-        return HttpResponse("database\n", status=503, content_type="text/plain")
+        return HttpResponse("database: away\n", status=503, content_type="text/plain")
     if pending:
-        return HttpResponse("migrations\n", status=503, content_type="text/plain")
-    return HttpResponse("ready\n", content_type="text/plain")
+        lines = f"database: ok\nmigrations: {len(pending)} to apply\n"
+        return HttpResponse(lines, status=503, content_type="text/plain")
+    return HttpResponse("database: ok\nmigrations: ok\n", content_type="text/plain")

@@ -105,7 +105,9 @@ FORM_RENDERER = "django.forms.renderers.TemplatesSetting"
 DATABASES = {
     "default": django_database(
         _ADDRESS.get_secret_value(),
-        OPTIONS={"pool": {"min_size": 1, "max_size": 12, "timeout": 5}} if PROCESS == "web" else {},
+        # Sessions say whose they are: `manage.py doctor` finds the workers by it.
+        OPTIONS={"application_name": f"partnerhub {PROCESS}"}
+        | ({"pool": {"min_size": 1, "max_size": 12, "timeout": 5}} if PROCESS == "web" else {}),
         CONN_MAX_AGE=0 if PROCESS == "web" else None,
         CONN_HEALTH_CHECKS=PROCESS != "web",
         DISABLE_SERVER_SIDE_CURSORS=True,

@@ -8,11 +8,14 @@ os.environ["PROCESS"] = "web"
 
 from django.core.wsgi import get_wsgi_application
 
+from partnerhub.lib import metrics
+
 # With any other exit code gunicorn starts the process anew, and for ever.
 GUNICORN_GIVES_UP = 3
 
 try:
     application = get_wsgi_application()
-except SystemExit as sentence:
+    metrics.begin("web")
+except (SystemExit, OSError) as sentence:
     sys.stderr.write(f"{sentence}\n")
     sys.exit(GUNICORN_GIVES_UP)

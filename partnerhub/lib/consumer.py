@@ -14,6 +14,7 @@ from celery import Task, bootsteps
 from celery.worker.consumer import Consumer as CeleryConsumer
 from celery.worker.consumer.connection import Connection
 from celery.worker.consumer.tasks import Tasks as CeleryTasks
+from structlog.contextvars import bound_contextvars
 
 logger = structlog.get_logger(__name__)
 
@@ -34,7 +35,12 @@ class IdTask(Task):  # type: ignore[type-arg]  # generic in the stubs alone
         if not is_ours or not all(type(one) is int and 0 < one <= LARGEST_ID for one in args):
             logger.warning("message dropped", reason="Its arguments are not the task's ids.", task=self.name)
             return None
-        return self.run(*args)
+        # Each line that the task writes says of what it is.
+        names = self.run.__code__.co_varnames
+        with bound_contextvars(
+            task=self.name, request_id=self.request.id, **dict(zip(names, args, strict=False))
+        ):
+            return self.run(*args)
 
 
 class Tasks(CeleryTasks):

@@ -157,6 +157,7 @@ DOOR_EVENTS: Final = Counter(
 DOOR_REFUSALS: Final = Counter(
     "partnerhub_door_refusals_total",
     "Requests that the doors refused, by reason.",
+    # The titles of events.refusals and events.payload.
     {
         "reason": (
             "invalid_parameter",
@@ -172,6 +173,18 @@ DOOR_REFUSALS: Final = Counter(
             "unsupported_content_type",
             "temporarily_unavailable",
             "not_stored",
+            # Of an event, which is refused with its whole request.
+            "unexpected_key",
+            "missing_event_name",
+            "missing_time",
+            "event_time_in_the_future",
+            "event_timestamp_too_old",
+            "missing_user_data",
+            "customer_information_missing_or_too_broad",
+            "wrong_hash",
+            "missing_currency",
+            "missing_value_for_purchase_event",
+            "missing_currency_for_purchase_event",
             OTHER,
         )
     },
@@ -326,8 +339,8 @@ EXPIRING_CREDENTIALS: Final = Reading(
 )
 CONNECTION_TESTS: Final = Reading(
     "partnerhub_connection_tests",
-    "Connection tests of the last 24 hours, by state.",
-    {"state": ("waiting", "running", "passed", "failed", OTHER)},
+    "Pixels by their latest connection test.",
+    {"state": ("none", "waiting", "running", "passed", "failed", OTHER)},
 )
 LOG_DAYS_AHEAD: Final = Reading(
     "partnerhub_log_days_ahead", "Days after today whose partitions of the log are there, without a gap."

@@ -23,6 +23,8 @@ from partnerhub.lib.metrics import LOCK, PROCESSES
 
 # In a file's name, in place of a process.
 GRAVE: Final = "grave"
+# Kinds of files whose amounts outlive their process; a gauge of the living dies with it.
+KEPT: Final = ("counter", "histogram", "gauge_mostrecent")
 # Two exporters on one folder take turns.
 _TURN: Final = "exporter.turn"
 # What is being folded: there from when the new files are complete until the old ones are gone.
@@ -56,7 +58,7 @@ def bury(folder: Path) -> None:
     if not dead and not dead_locks:
         return
     drafts: list[str] = []
-    for kind in ("counter", "histogram", "gauge_mostrecent"):
+    for kind in KEPT:
         mine = [file for file in dead if file.name.startswith(f"{kind}_")]
         if mine:
             grave = folder / f"{kind}_{GRAVE}.db"

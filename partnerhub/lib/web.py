@@ -1,14 +1,17 @@
-"""What every request to the web site carries: an id that its log lines share, and its reader's language."""
+"""What every request to the web site carries: ids that its log lines share, and its reader's language."""
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections.abc import Callable
+from typing import Any
 
 import structlog
 from django.http import HttpRequest, HttpResponse
 from django.utils.translation.trans_real import parse_accept_lang_header
 
+from partnerhub.lib import metrics
 from partnerhub.lib.graph.dictionary import DEFAULT_LANGUAGE, LANGUAGES
 
 
@@ -22,9 +25,21 @@ class RequestIdMiddleware:
         request_id = uuid.uuid4().hex
         structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(request_id=request_id)
+        began = time.monotonic()
         response = self.get_response(request)
+        metrics.WEB_SECONDS.observe(time.monotonic() - began, f"{response.status_code // 100}xx")
         response["X-Request-Id"] = request_id
         return response
+
+    def process_view(self, request: HttpRequest, view: Any, args: Any, kwargs: dict[str, Any]) -> None:
+        """Bind the keys that the address names: of a pixel, a delivery, whatever it is."""
+        structlog.contextvars.bind_contextvars(
+            **{
+                name: value
+                for name, value in kwargs.items()
+                if name.endswith("_id") and isinstance(value, int)
+            }
+        )
 
 
 def language_of(request: HttpRequest) -> str:
