@@ -125,10 +125,14 @@ class Shop:
 
     def act(self, service: Callable[..., Any], *, by: Person | None = None, **arguments: Any) -> Any:
         """What a person does to the session."""
+        with self.as_role("app"):
+            return self.do(service, by=by, **arguments)
+
+    def do(self, service: Callable[..., Any], *, by: Person | None = None, **arguments: Any) -> Any:
+        """The same, as whoever is logged in to the database."""
         by = by or self.person
-        with self.as_role("app"), tenant_scope(person_id=by.pk):
-            found = get_session_for(by, self.session_id, Act.CONNECT)
-            return service(session=found, **arguments)
+        with tenant_scope(person_id=by.pk):
+            return service(session=get_session_for(by, self.session_id, Act.CONNECT), **arguments)
 
     def disconnect(self, pixel: Pixel) -> None:
         """Disconnect the pixel."""
@@ -153,9 +157,16 @@ class Shop:
 
     def come_back(self, location: str, person: Person | None = None, browser: str | None = None) -> Any:
         """Take the callback to which Meta sent the browser."""
+        with self.as_role("app"):
+            return self.callback(location, person, browser)
+
+    def callback(
+        self, location: str, person: Person | None = None, browser: str | None = None
+    ) -> OnboardingSession:
+        """The same, as whoever is logged in to the database."""
         query = dict(parse_qsl(urlsplit(location).query))
         person = person or self.person
-        with self.as_role("app"), tenant_scope(person_id=person.pk):
+        with tenant_scope(person_id=person.pk):
             return sessions.take_callback(
                 person=person,
                 state=query.get("state", ""),
