@@ -77,7 +77,7 @@ def main(arguments: list[str]) -> int:
     try:
         match arguments:
             case ["demo", *options] if options in ([], ["--once"]):
-                from partnerhub.dev.demo import play
+                from partnerhub.dev.demo.play import play
 
                 return play(once=bool(options))
             case ["dev"]:

@@ -20,11 +20,12 @@ class LostVisitor(Exception):
 
 @dataclass(slots=True)
 class Form:
-    """A form of a page: where it goes, and its fields with the values they came with."""
+    """A form of a page: where it goes, and its fields with the values they came with; `offers`: boxes not ticked."""
 
     action: str
     method: str
     fields: dict[str, str] = field(default_factory=dict)
+    offers: set[str] = field(default_factory=set)
 
 
 class _Reader(HTMLParser):
@@ -50,6 +51,7 @@ class _Reader(HTMLParser):
         elif tag == "input" and name:
             kind = values.get("type", "text")
             if kind in ("checkbox", "radio") and "checked" not in values:
+                self._form.offers.add(name)
                 return
             if kind != "submit":
                 self._form.fields[name] = values.get("value", "")
@@ -112,7 +114,7 @@ class Visitor:
     def submit(self, page: Page, having: str, **values: str) -> Page:
         """The page after sending the form of `page` that has the field `having` or whose action ends with it."""
         for form in page.forms:
-            if having in form.fields or form.action.rstrip("/").endswith(having):
+            if having in form.fields or having in form.offers or form.action.rstrip("/").endswith(having):
                 break
         else:
             raise LostVisitor(f"{page.path} has no form with {having!r}: {page.text[:300]}")
