@@ -33,7 +33,9 @@ WHO = ("anonymous", "nobody", "stranger", "analyst", "admin", "support", "manage
 PEOPLES_PAGE = (302, 404, 404, 200, 200, 200, 200, 200)
 PARTNERS_PAGE = (302, 404, 404, 404, 404, 200, 200, 200)
 NOT_THAT_WAY = (405,) * 8
+ACTS_AS_ADMIN = (302, 404, 404, 403, 302, 403, 302, 302)
 FOR_ALL = (200,) * 8
+NOT_SIGNED = (403,) * 8
 WITHOUT_A_KEY = (401,) * 8
 
 
@@ -58,6 +60,17 @@ def partner(of: Tenant) -> tuple[object, ...]:
 def pixel(of: Tenant) -> tuple[object, ...]:
     return (of.pixel.pk,)
 
+
+def session(of: Tenant) -> tuple[object, ...]:
+    return (of.session.pk,)
+
+
+PIXEL_TYPED: dict[str, object] = {
+    "meta_id": "99887766554433",
+    "pixel_name": "Second",
+    "default_action_source": "website",
+}
+TOKEN_TYPED: dict[str, object] = {"access_token": "EAAcanary" + "x" * 60, "expiry": "unknown"}
 
 MATRIX = {
     # Site and tenants.
@@ -109,22 +122,29 @@ MATRIX = {
         {"remove": "yes"},
     ),
     # Onboarding.
-    "onboarding:add_pixel": Route(
-        (302, 404, 404, 403, 200, 403, 200, 200),
-        (302, 404, 404, 403, 302, 403, 302, 302),
-        advertiser,
-        {
-            "meta_id": "99887766554433",
-            "name": "Second",
-            "default_action_source": "website",
-            "access_token": "EAAcanary" + "x" * 60,
-        },
+    "onboarding:connect": Route(NOT_THAT_WAY, ACTS_AS_ADMIN, advertiser),
+    "onboarding:reconnect": Route(NOT_THAT_WAY, ACTS_AS_ADMIN, pixel),
+    # A session with a colleague: what is not done there is answered with where it is (409).
+    "onboarding:session": Route(PEOPLES_PAGE, NOT_THAT_WAY, session),
+    "onboarding:log_in": Route(
+        NOT_THAT_WAY, (302, 404, 404, 403, 409, 403, 409, 409), session, {"option": "pasted_token"}
     ),
-    "onboarding:paste_token": Route(
-        (302, 404, 404, 403, 200, 403, 200, 200),
-        (302, 404, 404, 403, 302, 403, 302, 302),
-        pixel,
-        {"access_token": "EAAcanary" + "x" * 60},
+    "onboarding:enter_token": Route(
+        NOT_THAT_WAY, (302, 404, 404, 403, 409, 403, 409, 409), session, TOKEN_TYPED
+    ),
+    "onboarding:forward": Route(NOT_THAT_WAY, (302, 404, 404, 403, 200, 403, 200, 200), session, PIXEL_TYPED),
+    "onboarding:share": Route(NOT_THAT_WAY, (302, 404, 404, 403, 409, 403, 409, 409), session, PIXEL_TYPED),
+    "onboarding:look": Route(NOT_THAT_WAY, (302, 404, 404, 403, 409, 403, 409, 409), session),
+    "onboarding:pick": Route(
+        NOT_THAT_WAY, (302, 404, 404, 403, 409, 403, 409, 409), session, {"meta_id": "501"}
+    ),
+    "onboarding:recall": Route(NOT_THAT_WAY, ACTS_AS_ADMIN, session),
+    "onboarding:leave": Route(NOT_THAT_WAY, ACTS_AS_ADMIN, session),
+    "onboarding:abandon": Route(NOT_THAT_WAY, ACTS_AS_ADMIN, session),
+    # Without Meta's `state` it belongs to no session.
+    "onboarding:callback": Route((302, 400, 400, 400, 400, 400, 400, 400), NOT_THAT_WAY),
+    "events:disconnect": Route(
+        (302, 404, 404, 403, 200, 403, 200, 200), ACTS_AS_ADMIN, pixel, {"name": "Mine pixel"}
     ),
     "onboarding:test_connection": Route(NOT_THAT_WAY, (302, 404, 404, 403, 302, 302, 302, 302), pixel),
     "onboarding:test": Route(PEOPLES_PAGE, NOT_THAT_WAY, lambda of: (of.test.pk,)),
@@ -148,6 +168,31 @@ MATRIX = {
     "tenants:revoke_api_key": Route(
         NOT_THAT_WAY, (302, 404, 404, 404, 404, 404, 404, 302), lambda of: (of.api_key.pk,)
     ),
+    # Tokens.
+    "onboarding:advertiser_credentials": Route(PEOPLES_PAGE, NOT_THAT_WAY, advertiser),
+    "onboarding:partner_credentials": Route(PARTNERS_PAGE, NOT_THAT_WAY, partner),
+    "onboarding:graph_watch": Route((302, 404, 404, 404, 404, 404, 404, 404), NOT_THAT_WAY),
+    # The partner's set-up: the owner's, and a manager sees it.
+    "onboarding:setup": Route((302, 404, 404, 404, 404, 403, 302, 302), NOT_THAT_WAY, partner),
+    "onboarding:setup_step": Route(
+        (302, 404, 404, 404, 404, 403, 200, 200),
+        (302, 404, 404, 404, 404, 403, 403, 302),
+        lambda of: (of.partner.pk, "agent"),
+        {"partner_agent": "another"},
+    ),
+    "onboarding:check_setup": Route(
+        NOT_THAT_WAY, (302, 404, 404, 404, 404, 403, 403, 302), lambda of: (of.partner.pk, "app")
+    ),
+    "onboarding:app_review": Route(
+        (302, 404, 404, 404, 404, 403, 200, 200), (302, 404, 404, 404, 404, 403, 403, 302), partner
+    ),
+    # Meta's calls: whoever signs, signed in or not; these are unsigned.
+    "onboarding:webhook": Route(NOT_SIGNED, NOT_SIGNED, lambda of: (of.partner.callback_key,)),
+    "onboarding:deauthorise": Route(NOT_THAT_WAY, NOT_SIGNED, lambda of: (of.partner.callback_key,)),
+    "onboarding:data_deletion": Route(NOT_THAT_WAY, NOT_SIGNED, lambda of: (of.partner.callback_key,)),
+    "onboarding:deletion_status": Route(
+        FOR_ALL, NOT_THAT_WAY, lambda of: (of.partner.callback_key, of.callback.confirmation_code)
+    ),
     # Events.
     "events:partner_home": Route(PARTNERS_PAGE, NOT_THAT_WAY, partner),
     "events:advertiser_home": Route(PEOPLES_PAGE, NOT_THAT_WAY, advertiser),
@@ -166,6 +211,7 @@ MATRIX = {
 
 # Addresses whose pages are not a tenant's, each with where they are tested.
 ELSEWHERE = {
+    "onboarding:colleague": "whoever holds the link: tests/onboarding/test_views_connecting.py",
     "admin": "the operator's admin: tests/tenants/test_admin.py",
     "account_login": "sign-in, allauth's: tests/tenants/test_adapter.py",
     "account_logout": "sign-in",

@@ -117,8 +117,8 @@ def deletion_status(request: HttpRequest, callback_key: str, code: str) -> HttpR
     """How far a deletion is, for whoever has its code."""
     with tenant_scope(callback_key=callback_key):
         found = find_deletion(callback_key, code)
-        if found is None:
-            raise Http404
-        page = render(request, "onboarding/partner/deletion.html", {"deletion": found})
+    if found is None:
+        raise Http404
+    page = render(request, "onboarding/partner/deletion.html", {"deletion": found})
     page["X-Robots-Tag"] = "noindex"
     return page

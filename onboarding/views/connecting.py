@@ -9,6 +9,7 @@ from django.db import transaction
 from django.forms import Form
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
+from django.urls import reverse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_POST
 
@@ -78,7 +79,8 @@ def callback(request: HttpRequest) -> HttpResponse:
     except SessionRefused as refused:
         context = {"explanation": explain_problem(refused.problem, language=language_of(request))}
         return show(request, None, "onboarding/callback_refused.html", context, 400)
-    return redirect("onboarding:session", found.pk)
+    # A fragment of our own: else the one that Facebook appends (`#_=_`) would stay.
+    return redirect(reverse("onboarding:session", args=[found.pk]) + "#main")
 
 
 def acting(act: Callable[[HttpRequest, OnboardingSession], HttpResponse | None]) -> View:
@@ -157,8 +159,8 @@ def share(request: HttpRequest, found: OnboardingSession) -> HttpResponse | None
 
 
 def _choose(found: OnboardingSession, option: Option, form: Form | None) -> OnboardingSession:
-    """The option, for the pixel that was typed; where the form for a token is open, both are chosen."""
-    if found.state == State.ENTERING:
+    """The option, for the pixel that was typed; where a token is waited for, both are chosen."""
+    if found.state in (State.ENTERING, State.WITH_COLLEAGUE):
         return found
     typed = form.cleaned_data if form else {}
     pixel = {name: typed[name] for name in PixelForm.base_fields if name in typed}

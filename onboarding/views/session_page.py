@@ -41,7 +41,7 @@ def session_page(
     partner = found.advertiser.partner
     offered = selectors.offered_options(partner)
     way = way or _way(request, found, offered)
-    test = selectors.test_of_session(found)
+    test = selectors.test_of_session(found) if state in (State.PROVING, State.STUCK) else None
     stages = wizard.outline(found.option, state, is_tested=test is not None and not found.problem)
     context = {
         "session": found,
@@ -64,7 +64,7 @@ def session_page(
         "can_share_by_log_in": bool(ADAPTERS[Option.SHARED_PIXEL].has_dialog and partner.meta_app_id),
         "is_watched": state in WORKING or state in (State.AT_META, State.WITH_COLLEAGUE),
         "choices": selectors.choices_of(found),
-        "link": selectors.link_of_session(found),
+        "link": selectors.link_of_session(found) if state == State.WITH_COLLEAGUE else None,
         "test": test,
         **_moving(found, test),
     }
@@ -107,7 +107,7 @@ def token_form(found: OnboardingSession, data: Any = None) -> TokenForm:
 
 
 def _is_pixel_settled(found: OnboardingSession) -> bool:
-    return found.pixel_id is not None or found.state == State.ENTERING
+    return found.pixel_id is not None or found.state in (State.ENTERING, State.WITH_COLLEAGUE)
 
 
 def _way(request: HttpRequest, found: OnboardingSession, offered: list[Option]) -> str:

@@ -3,22 +3,31 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from datetime import timedelta
 
 import pytest
 from django.core.exceptions import ValidationError
+from django.utils import timezone
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onboarding.forms import AccessTokenField, ConnectionTestForm, PixelForm, PixelIdField, TokenForm
+from onboarding.forms import (
+    AccessTokenField,
+    ConnectionTestForm,
+    DisconnectForm,
+    PixelIdField,
+    PixelTokenForm,
+)
 from onboarding.models import ActionSource
 from partnerhub.lib.vault import Secret
 
 TOKEN = "EAAcanary0123456789abcdefZDZD"
 GOOD = {
     "meta_id": "1234567890123456",
-    "name": "Web shop",
+    "pixel_name": "Web shop",
     "default_action_source": ActionSource.WEBSITE.value,
     "access_token": TOKEN,
+    "expiry": "never",
 }
 
 
@@ -89,26 +98,62 @@ def test_no_text_raises_anything_but_what_a_form_shows(text: str) -> None:
 
 
 def test_a_good_form_gives_clean_data() -> None:
-    form = PixelForm(GOOD)
+    form = PixelTokenForm(GOOD)
 
     assert form.is_valid()
-    assert form.cleaned_data == GOOD | {"access_token": Secret(TOKEN)}
+    assert form.cleaned_data == GOOD | {
+        "access_token": Secret(TOKEN),
+        "expires_on": None,
+        "said_expiry": "never",
+    }
 
 
 @pytest.mark.parametrize("name", sorted(GOOD))
 def test_a_missing_field_says_so_itself(name: str) -> None:
-    form = PixelForm(GOOD | {name: ""})
+    form = PixelTokenForm(GOOD | {name: ""})
 
-    assert form.errors == {name: ["This field is required."]}
+    assert list(form.errors) == [name]
 
 
 def test_an_action_source_is_one_of_metas() -> None:
-    assert list(PixelForm(GOOD | {"default_action_source": "web"}).errors) == ["default_action_source"]
+    assert list(PixelTokenForm(GOOD | {"default_action_source": "web"}).errors) == ["default_action_source"]
+
+
+@pytest.mark.parametrize("said", ["never", "60_days", "unknown"])
+def test_a_tokens_end_is_what_was_said(said: str) -> None:
+    form = PixelTokenForm(GOOD | {"expiry": said, "expires_on": "2031-01-31"})
+
+    assert form.is_valid()
+    assert form.cleaned_data["said_expiry"] == said
+
+
+def test_a_tokens_end_on_a_day_is_a_day_to_come() -> None:
+    day = timezone.localdate() + timedelta(days=1)
+    good, today = (
+        PixelTokenForm(GOOD | {"expiry": "day", "expires_on": on.isoformat()})
+        for on in (day, timezone.localdate())
+    )
+    none, nonsense = (
+        PixelTokenForm(GOOD | {"expiry": "day", "expires_on": typed}) for typed in ("", "31 February")
+    )
+
+    assert good.is_valid()
+    assert good.cleaned_data["said_expiry"] == day.isoformat()
+    assert today.errors["expires_on"] == ["A token that ends on that day is of no use: enter a day to come."]
+    assert none.errors["expires_on"] == ["Enter the day on which the token ends."]
+    assert nonsense.errors["expires_on"] == ["Enter a valid date."]
+
+
+def test_a_pixel_is_disconnected_by_its_name() -> None:
+    assert DisconnectForm({"name": " web SHOP "}, expected="Web shop").is_valid()
+    assert DisconnectForm({"name": "Web"}, expected="Web shop").errors["name"] == [
+        "That is not the pixel's name. Type “Web shop”."
+    ]
 
 
 @pytest.mark.parametrize("changes", [{}, {"meta_id": "wrong"}, {"access_token": f"{TOKEN} ü"}])
 def test_a_form_shown_again_keeps_all_that_was_typed_but_the_token(changes: dict[str, str]) -> None:
-    form = PixelForm(GOOD | changes)
+    form = PixelTokenForm(GOOD | changes)
     form.is_valid()
 
     page = form.as_p()
@@ -117,7 +162,6 @@ def test_a_form_shown_again_keeps_all_that_was_typed_but_the_token(changes: dict
     assert f'value="{(GOOD | changes)["meta_id"]}"' in page
     assert TOKEN not in page
     assert TOKEN not in repr(form.cleaned_data)
-    assert TOKEN not in TokenForm({"access_token": TOKEN}).as_p()
 
 
 @pytest.mark.parametrize(

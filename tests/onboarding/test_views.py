@@ -1,4 +1,4 @@
-"""Connecting a pixel and testing it, page by page, as the web's role."""
+"""Testing a connection, page by page, as the web's role."""
 
 from __future__ import annotations
 
@@ -12,18 +12,12 @@ from onboarding.ladder import TestOutcome
 from onboarding.models import ConnectionTest, Credential, Option, Pixel
 from tenants.models import Person
 from tenants.roles import AdvertiserRole
-from tests.support.factories import join_advertiser, make_advertiser, make_credential, make_person, make_pixel
+from tests.support.factories import join_advertiser, make_credential, make_person, make_pixel
 from tests.support.site import Site, messages_of, text_of
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("hints")]
 
 CANARY = "EAAcanary0123456789abcdefZDZD"
-GOOD = {
-    "meta_id": "1234567890123456",
-    "name": "Web shop",
-    "default_action_source": "physical_store",
-    "access_token": CANARY,
-}
 
 
 @pytest.fixture(autouse=True)
@@ -56,72 +50,6 @@ def finished_test(pixel: Pixel, outcome: TestOutcome) -> ConnectionTest:
     return test
 
 
-def test_a_connected_pixel_is_tested_at_once(site: Site, hints: list[tuple[object, ...]]) -> None:
-    advertiser = make_advertiser()
-    person = make_person()
-    join_advertiser(person, advertiser, AdvertiserRole.ADMIN)
-
-    page = site.sign_in(person).post(f"/advertisers/{advertiser.pk}/pixels/add/", GOOD)
-
-    test = ConnectionTest.objects.get()
-    pixel = test.pixel
-    assert pixel is not None
-    assert page.url == f"/tests/{test.pk}/"
-    assert (pixel.meta_id, pixel.name, pixel.default_action_source) == (
-        "1234567890123456",
-        "Web shop",
-        "physical_store",
-    )
-    assert (test.state, test.requested_by) == ("waiting", person)
-    assert hints == [("onboarding.run_connection_test", test.pk)]
-
-
-@pytest.mark.parametrize("wrong", [{"meta_id": "12x"}, {"name": ""}, {"default_action_source": "moon"}])
-def test_a_wrong_form_keeps_what_was_typed_but_for_the_token(site: Site, wrong: dict[str, str]) -> None:
-    advertiser = make_advertiser()
-    person = make_person()
-    join_advertiser(person, advertiser, AdvertiserRole.ADMIN)
-    data = GOOD | wrong
-
-    page = site.sign_in(person).post(f"/advertisers/{advertiser.pk}/pixels/add/", data)
-
-    html = page.content.decode()
-    assert page.status_code == 422
-    assert f'value="{data["meta_id"]}"' in html
-    assert CANARY not in html
-    assert not Pixel.objects.exists()
-
-
-def test_a_pixel_that_is_there_already_is_said_at_its_field(site: Site, pixel: Pixel) -> None:
-    data = GOOD | {"meta_id": pixel.meta_id}
-
-    page = site.sign_in(make_admin(pixel)).post(f"/advertisers/{pixel.advertiser_id}/pixels/add/", data)
-
-    assert page.status_code == 422
-    assert f"{pixel.advertiser} already has a pixel with this ID." in text_of(page)
-    assert Credential.objects.count() == 1
-
-
-def test_a_new_token_takes_the_place_of_the_old_one_and_is_tested(site: Site, pixel: Pixel) -> None:
-    new = "EAAanother0123456789abcdefWXYZ"
-
-    page = site.sign_in(make_admin(pixel)).post(f"/pixels/{pixel.pk}/token/", {"access_token": new})
-
-    test = ConnectionTest.objects.get()
-    assert page.url == f"/tests/{test.pk}/"
-    assert test.credential is not None
-    assert test.credential.last_four == "WXYZ"
-    assert sorted(Credential.objects.values_list("state", flat=True)) == ["retired", "untested"]
-
-
-def test_a_wrong_token_is_not_shown_again_and_the_old_one_stays(site: Site, pixel: Pixel) -> None:
-    page = site.sign_in(make_admin(pixel)).post(f"/pixels/{pixel.pk}/token/", {"access_token": f"{CANARY} ü"})
-
-    assert page.status_code == 422
-    assert CANARY not in page.content.decode()
-    assert Credential.objects.get().state == "untested"
-
-
 def test_pressing_twice_leads_to_the_one_test(site: Site, pixel: Pixel) -> None:
     site.sign_in(make_admin(pixel))
 
@@ -131,13 +59,13 @@ def test_pressing_twice_leads_to_the_one_test(site: Site, pixel: Pixel) -> None:
     assert first.url == second.url == f"/tests/{ConnectionTest.objects.get().pk}/"
 
 
-def test_without_a_token_the_way_leads_to_pasting_one(site: Site) -> None:
+def test_without_a_credential_there_is_nothing_to_test(site: Site) -> None:
     pixel = make_pixel()
 
     page = site.sign_in(make_admin(pixel)).post(f"/pixels/{pixel.pk}/test/")
 
-    assert page.url == f"/pixels/{pixel.pk}/token/"
-    assert messages_of(page) == ["There is no token to test with yet. Paste one first."]
+    assert page.url == f"/pixels/{pixel.pk}/"
+    assert messages_of(page) == ["The pixel is not connected, so there is nothing to test. Connect it first."]
 
 
 def test_a_wrong_test_event_code_starts_nothing(site: Site, pixel: Pixel) -> None:
@@ -204,21 +132,14 @@ def test_the_token_is_on_no_page_and_in_no_log(
 ) -> None:
     caplog.set_level(logging.DEBUG)
     site.sign_in(make_admin(pixel))
-    advertiser = pixel.advertiser_id
-    data = GOOD | {"meta_id": "9876543210987654"}
-    site.post(f"/advertisers/{advertiser}/pixels/add/", data)
-    site.post(f"/pixels/{pixel.pk}/token/", {"access_token": CANARY})
-    test = ConnectionTest.objects.latest("pk")
+    test = services.request_connection_test(pixel=pixel, requested_by=None)
 
-    paths = [
-        f"/advertisers/{advertiser}/",
-        f"/advertisers/{advertiser}/pixels/add/",
+    for path in (
+        f"/advertisers/{pixel.advertiser_id}/",
         f"/pixels/{pixel.pk}/",
-        f"/pixels/{pixel.pk}/token/",
+        f"/pixels/{pixel.pk}/disconnect/",
         f"/tests/{test.pk}/",
-    ]
-
-    for path in paths:
+    ):
         page = site.get(path)
         assert page.status_code == 200
         assert CANARY not in page.content.decode(), path

@@ -103,7 +103,11 @@ def make_tenant(name: str) -> Tenant:
         state=ConnectionTest.State.PASSED,
     )
     session = OnboardingSession.objects.create(
-        advertiser=advertiser, option="pasted_token", state="with_colleague", created_by=owner
+        advertiser=advertiser,
+        option="pasted_token",
+        state="with_colleague",
+        facts={"meta_id": pixel.meta_id},
+        created_by=owner,
     )
     link = TokenLink.objects.create(
         advertiser=advertiser,
