@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from celery import shared_task
 
+from events import letters
+from events.call_counts import count_calls as count_calls_anew
 from events.delivery import sweep as sweeping
 from events.delivery.engine import deliver_pixel
 from events.delivery.progress import PROGRESS
@@ -28,3 +30,15 @@ def sweep() -> None:
 def make_partitions() -> None:
     """Make the log's days, a week ahead."""
     sweeping.make_partitions()
+
+
+@shared_task(name="events.tell_people", ignore_result=True)
+def tell_people() -> None:
+    """Send the mails about tokens that are owed."""
+    letters.tell_people()
+
+
+@shared_task(name="events.count_calls", ignore_result=True)
+def count_calls() -> None:
+    """Count the calls that App Review asks for."""
+    count_calls_anew()

@@ -18,6 +18,7 @@ from onboarding.journey import State
 from onboarding.models import Pixel
 from onboarding.selectors import fresh_test_event_code, open_sessions, what_disconnecting_does
 from onboarding.services.sessions import disconnect_pixel
+from onboarding.setup_selectors import setup_progress
 from onboarding.stories import credential_story
 from onboarding.wizard import WAITS_FOR
 from partnerhub.lib.web import language_of
@@ -33,6 +34,7 @@ def partner_home(request: HttpRequest, partner_id: int) -> HttpResponse:
     """The partner's fleet: who hurts comes first."""
     person = signed_in(request)
     partner = get_partner_for(person, partner_id)
+    roles = partner_roles(person, partner.pk)
     now = timezone.now()
     fleet = selectors.fleet(partner, now=now)
     context = {
@@ -42,7 +44,8 @@ def partner_home(request: HttpRequest, partner_id: int) -> HttpResponse:
         "taken": sum(row.taken_today for row in fleet),
         "waiting": sum(row.waiting for row in fleet),
         "invitations": open_advertiser_invitations(partner, now),
-        "may_invite": may_any(partner_roles(person, partner.pk), Act.MANAGE_ADVERTISERS),
+        "may_invite": may_any(roles, Act.MANAGE_ADVERTISERS),
+        "set_up": setup_progress(partner) if may_any(roles, Act.SET_UP) else None,
     }
     return show(request, partner, "events/partner_home.html", context)
 

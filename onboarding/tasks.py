@@ -5,7 +5,7 @@ from __future__ import annotations
 from celery import shared_task
 
 from onboarding import services
-from onboarding.services import callbacks, partner_tokens, revocations, session_work
+from onboarding.services import callbacks, partner_setup, partner_tokens, revocations, session_work
 from onboarding.services.partner_tokens import LOOK_AT_PARTNER
 from onboarding.services.rounds import guard_round
 from onboarding.services.session_rows import RUN_SESSION
@@ -41,6 +41,7 @@ def sweep() -> None:
     """Mend what lost hints and dead workers left."""
     services.sweep_connection_tests()
     callbacks.sweep_callbacks()
+    partner_setup.sweep_setup_checks()
     session_work.sweep_sessions()
 
 
@@ -60,3 +61,9 @@ def look_at_partner(partner_id: int) -> None:
 def handle_callbacks(partner_id: int) -> None:
     """Handle what Meta told of a partner's app."""
     callbacks.handle_callbacks(partner_id=partner_id, client=graph_client())
+
+
+@shared_task(name=partner_setup.CHECK, ignore_result=True)
+def check_setup(check_id: int) -> None:
+    """Ask Graph about one step of a partner's set-up."""
+    partner_setup.run_setup_check(check_id=check_id, client=graph_client())

@@ -126,9 +126,7 @@ def stylesheet_digest(wanted: str) -> str:
 def read_picture(content: bytes) -> Picture:
     """The logo. Raises NotAPicture with a sentence."""
     if len(content) > LOGO_BYTES:
-        raise NotAPicture(
-            f"The picture has {len(content) // 1024} kB; use one of {LOGO_BYTES // 1024} kB or less."
-        )
+        raise NotAPicture(f"The picture is too heavy; use one of {LOGO_BYTES // 1024} kB or less.")
     for content_type, size_of in (("image/png", _png), ("image/jpeg", _jpeg), ("image/webp", _webp)):
         if (size := size_of(content)) is not None:
             width, height = size

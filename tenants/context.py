@@ -10,9 +10,13 @@ from django.urls import reverse
 from django.utils.functional import SimpleLazyObject
 
 from partnerhub.lib.db import tenant_scope
+from tenants.access import partner_roles
 from tenants.branding import stylesheet_digest
 from tenants.models import Advertiser, Logo, Partner, Person
+from tenants.roles import Act, may_any
 from tenants.selectors import tenants_of
+
+SET_UP = "onboarding:setup"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +54,13 @@ def _navigation(request: HttpRequest) -> dict[str, Any] | None:
         if shown is None and len(tenants.all()) == 1:
             [shown] = tenants.all()
         brand = brand_of(shown) if shown else None
+        may_see_set_up = isinstance(shown, Partner) and may_any(
+            partner_roles(person, shown.pk), Act.SEE_SET_UP
+        )
     links = [_link(request, tenant.name, *_home(tenant)) for tenant in tenants.all()]
     return {
         "tenant_name": str(shown) if shown else "",
-        "items": _items(request, shown) if shown else [],
+        "items": _items(request, shown, may_see_set_up=may_see_set_up) if shown else [],
         "switch": links if len(links) > 1 else [],
         "brand": brand,
     }
@@ -74,14 +81,25 @@ def _home(tenant: Partner | Advertiser) -> tuple[str, int]:
     return ("events:partner_home" if isinstance(tenant, Partner) else "events:advertiser_home", tenant.pk)
 
 
-def _items(request: HttpRequest, tenant: Partner | Advertiser) -> list[Link]:
+def _items(request: HttpRequest, tenant: Partner | Advertiser, *, may_see_set_up: bool) -> list[Link]:
     if isinstance(tenant, Partner):
-        pages = [("Advertisers", "events:partner_home"), ("People", "tenants:partner_people")]
+        pages = [
+            ("Advertisers", "events:partner_home"),
+            ("Tokens", "onboarding:partner_credentials"),
+            ("People", "tenants:partner_people"),
+        ]
+        if may_see_set_up:
+            pages.append(("Set-up", SET_UP))
     else:
-        pages = [("Pixels", "events:advertiser_home"), ("People", "tenants:advertiser_people")]
+        pages = [
+            ("Pixels", "events:advertiser_home"),
+            ("Tokens", "onboarding:advertiser_credentials"),
+            ("People", "tenants:advertiser_people"),
+        ]
     return [_link(request, label, name, tenant.pk) for label, name in pages]
 
 
 def _link(request: HttpRequest, label: str, name: str, pk: int) -> Link:
     url = reverse(name, args=[pk])
-    return Link(label, url, request.path == url)
+    # A page below it is still there: a step of the set-up.
+    return Link(label, url, request.path == url or (name == SET_UP and request.path.startswith(url)))

@@ -30,6 +30,8 @@ class Act(StrEnum):
     SEE = "see"
     TEST = "test"  # send a test event
     CONNECT = "connect"  # pixels, credentials, ingest tokens
+    SEE_SET_UP = "see_set_up"  # the partner's own set-up and its App Review
+    SET_UP = "set_up"  # the partner's app, business, tokens, looks
     MANAGE_ADVERTISERS = "manage_advertisers"  # make and invite advertisers
     MANAGE_PEOPLE = "manage_people"  # invite, change and remove people of the same tenant
 
@@ -38,7 +40,7 @@ Role = PartnerRole | AdvertiserRole
 
 ACTS: dict[Role, frozenset[Act]] = {
     PartnerRole.OWNER: frozenset(Act),
-    PartnerRole.MANAGER: frozenset({Act.SEE, Act.TEST, Act.CONNECT, Act.MANAGE_ADVERTISERS}),
+    PartnerRole.MANAGER: frozenset({Act.SEE, Act.TEST, Act.CONNECT, Act.SEE_SET_UP, Act.MANAGE_ADVERTISERS}),
     PartnerRole.SUPPORT: frozenset({Act.SEE, Act.TEST}),
     AdvertiserRole.ADMIN: frozenset({Act.SEE, Act.TEST, Act.CONNECT, Act.MANAGE_PEOPLE}),
     AdvertiserRole.ANALYST: frozenset({Act.SEE}),

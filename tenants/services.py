@@ -59,9 +59,17 @@ class MembershipGone(RoleUnchanged):
 
 @transaction.atomic
 def create_partner(
-    *, name: str, partner_agent: str, meta_app_id: str, app_secret: Secret | None, business_id: str = ""
+    *,
+    name: str,
+    partner_agent: str,
+    meta_app_id: str = "",
+    app_secret: Secret | None = None,
+    business_id: str = "",
 ) -> Partner:
-    """A new partner, with its Meta app's secret sealed. The operator's act (`manage.py partner create`)."""
+    """A new partner, with its Meta app's secret sealed. The operator's act (`manage.py partner create`).
+
+    What is left out, the partner's own set-up asks for.
+    """
     partner = Partner.objects.create(
         name=name, partner_agent=partner_agent, meta_app_id=meta_app_id, business_id=business_id
     )

@@ -99,6 +99,7 @@ class Standing:
     is_valid: bool | None = None
     app_id: str = ""
     type: str = ""
+    user_id: str = ""
     expires_at: datetime | None = None
     never_expires: bool = False
     data_access_expires_at: datetime | None = None

@@ -74,6 +74,7 @@ def standing_of(partner: PartnerSide, token: Secret, client: GraphClient) -> Sta
         is_valid=is_valid if isinstance(is_valid, bool) else None,
         app_id=str(data.get("app_id", "")),
         type=str(data.get("type", "")),
+        user_id=str(data.get("user_id", "")),
         expires_at=moment(data.get("expires_at")),
         never_expires=data.get("expires_at") == 0,
         data_access_expires_at=moment(data.get("data_access_expires_at")),

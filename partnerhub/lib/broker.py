@@ -158,9 +158,12 @@ def _schedule(settings: Config) -> dict[str, dict[str, Any]]:
     return {
         "sweep deliveries": every(sweep, "events.sweep", EXPIRE_AFTER_TICKS * sweep),
         "sweep connection tests": every(sweep, "onboarding.sweep", EXPIRE_AFTER_TICKS * sweep),
-        "ask for daily tests": every(
-            timedelta(minutes=1), "onboarding.schedule_tests", timedelta(minutes=6)
-        ),
+        "ask for daily tests": every(timedelta(minutes=1), "onboarding.schedule_tests", timedelta(minutes=6)),
+        # The daily looks at tokens, spread over the day; a lost tick is the next one's.
+        "guard tokens": every(timedelta(minutes=1), "onboarding.guard", timedelta(minutes=6)),
+        "tell people of tokens": every(timedelta(minutes=1), "events.tell_people", timedelta(minutes=6)),
+        # For App Review's page; one pass over a day's attempts.
+        "count calls": every(timedelta(minutes=10), "events.count_calls", timedelta(minutes=10)),
         # Also made when a worker starts; a week ahead, so that a day without beat harms nobody.
         "make partitions": every(
             crontab(hour="*/6", minute="7"), "events.make_partitions", timedelta(hours=6)

@@ -41,6 +41,8 @@ class Usage:
 
     percent: float
     regain_seconds: float = 0.0
+    # `ads_api_access_tier`, in Meta's old words: `standard_access` is Full, `development_access` Limited.
+    tier: str = ""
 
 
 class GraphError(Exception):
@@ -199,6 +201,7 @@ def usage_from(headers: Mapping[str, str]) -> Usage | None:
     """The fullest of the usage headers ("Rate Limits"): JSON in a string; waits in minutes or in seconds."""
     percents: list[float] = []
     waits: list[float] = [0.0]
+    tier = ""
     app = _json_header(headers, "X-App-Usage")
     percents += [_float(app.get(key)) for key in ("call_count", "total_time", "total_cputime")]
     account = _json_header(headers, "X-Ad-Account-Usage")
@@ -207,14 +210,15 @@ def usage_from(headers: Mapping[str, str]) -> Usage | None:
         for case in cases if isinstance(cases, list) else []:
             if isinstance(case, dict):
                 percents += [_float(case.get(key)) for key in ("call_count", "total_time", "total_cputime")]
+                tier = _text(case.get("ads_api_access_tier"), ()) or tier
                 # Minutes.
                 waits.append(60 * _float(case.get("estimated_time_to_regain_access")))
     if percents and max(percents) >= 100:
         # Seconds; it says when the window turns, which matters only once it is full.
         waits.append(_float(account.get("reset_time_duration")))
-    if not any(percents) and not any(waits):
+    if not any(percents) and not any(waits) and not tier:
         return None
-    return Usage(percent=max(percents), regain_seconds=max(waits))
+    return Usage(percent=max(percents), regain_seconds=max(waits), tier=tier)
 
 
 def retry_after(headers: Mapping[str, str], usage: Usage | None) -> float | None:

@@ -28,7 +28,7 @@ class Command(BaseCommand):
         create = acts.add_parser("create", help="make a partner")
         create.add_argument("--name", required=True)
         create.add_argument("--partner-agent", required=True, help="what Meta knows the platform by")
-        create.add_argument("--meta-app-id", required=True)
+        create.add_argument("--meta-app-id", default="", help="else the partner's own set-up asks for it")
         create.add_argument("--business-id", default="", help="the partner's Business Manager id")
         create.add_argument("--owner-email", required=True, help="gets the invitation")
         create.add_argument(

@@ -173,6 +173,7 @@ CASES = (
     '{"8001":[{"type":"ads_management","call_count":95,"total_cputime":20,"total_time":20,'
     '"estimated_time_to_regain_access":19}],"8002":[{"call_count":3,"estimated_time_to_regain_access":0}]}'
 )
+TIER = '{"8001":[{"call_count":0,"ads_api_access_tier":"standard_access"}]}'
 
 
 @pytest.mark.parametrize(
@@ -185,6 +186,8 @@ CASES = (
         ({"X-Ad-Account-Usage": FULL_ACCOUNT}, Usage(100.0, 120.0)),
         # Minutes.
         ({"X-Business-Use-Case-Usage": CASES}, Usage(95.0, 1140.0)),
+        # The app's tier is told where nothing is used, too.
+        ({"X-Business-Use-Case-Usage": TIER}, Usage(0.0, 0.0, "standard_access")),
         (
             {"X-App-Usage": APP, "X-Ad-Account-Usage": FULL_ACCOUNT, "X-Business-Use-Case-Usage": CASES},
             Usage(100.0, 1140.0),
