@@ -47,7 +47,7 @@ from partnerhub.lib.graph.errors import (
     RateLimited,
 )
 from partnerhub.lib.vault import Secret, VaultError
-from tenants.models import TokenFacts
+from tenants.models import Person, TokenFacts
 
 logger = structlog.get_logger(__name__)
 
@@ -90,12 +90,21 @@ class Seen:
 
 
 def due_credentials(*, limit: int, now: datetime, only_refused: bool = False) -> list[tuple[int, int]]:
-    """Credentials that are due, with their advertisers, the longest due first; shared pixels have their own way."""
-    found = Credential.objects.filter(look_due_at__lte=now).exclude(state=TokenFacts.State.RETIRED)
-    if only_refused:
-        found = found.filter(refused_at__isnull=False)
-    found = found.exclude(option=Option.SHARED_PIXEL).order_by("look_due_at", "pk")
-    return list(found.values_list("pk", "advertiser_id")[:limit])
+    """Credentials that are due, with their advertisers: the refused ones first, for their events wait.
+
+    Then the longest due. Shared pixels have their own way (partner_tokens.py).
+    """
+    due = (
+        Credential.objects.filter(look_due_at__lte=now)
+        .exclude(state=TokenFacts.State.RETIRED)
+        .exclude(option=Option.SHARED_PIXEL)
+        .order_by("look_due_at", "pk")
+        .values_list("pk", "advertiser_id")
+    )
+    found = list(due.filter(refused_at__isnull=False)[:limit])
+    if not only_refused and len(found) < limit:
+        found += due.filter(refused_at=None)[: limit - len(found)]
+    return found
 
 
 def look_at_due(
@@ -387,7 +396,6 @@ def _replace(subject: Subject, fresh: Fresh, now: datetime) -> bool:
         Credential.objects.select_for_update(of=("self",))
         .filter(pk=subject.credential_id, secret=subject.secret_id)
         .exclude(state=TokenFacts.State.RETIRED)
-        .select_related("created_by")
         .first()
     )
     secret = seal_token(advertiser_id=subject.advertiser_id, token=fresh.token)
@@ -400,7 +408,8 @@ def _replace(subject: Subject, fresh: Fresh, now: datetime) -> bool:
         pixel=pixel,
         option=subject.option,
         secret=secret,
-        created_by=old.created_by,
+        # A worker may not read all of a person: the key is enough.
+        created_by=Person(pk=old.created_by_id) if old.created_by_id else None,
         state=old.state,
         last_good_at=now,
         looked_at=now,

@@ -6,6 +6,7 @@ What the mail server did not take is tried again. So it is told at most once.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -15,8 +16,9 @@ import structlog
 from django.db import models
 from django.utils import timezone
 
-from onboarding.guardian import End, end_of, reminder_due
+from onboarding.guardian import CONFIRM_AFTER, End, end_of, reminder_due
 from onboarding.models import Credential, CredentialEvent, Notice
+from onboarding.services.outages import open_outage
 from partnerhub.lib.db import tenant_scope
 from tenants.models import AdvertiserMembership, PartnerCredential, PartnerMembership, Person, TokenFacts
 from tenants.roles import AdvertiserRole, PartnerRole
@@ -61,6 +63,9 @@ def owe_notice(
 ) -> bool:
     """Owe people one mail about the token. Whether it was not owed yet: a constraint says so, not a look-up."""
     row = Notice(kind=kind, about=about, days=days, is_guess=is_guess)
+    if kind != Notice.Kind.EXPIRING:
+        # A bad hour of Graph's shows within so long, and then there is nothing to tell.
+        row.due_at = timezone.now() + CONFIRM_AFTER
     if isinstance(of, Credential):
         row.credential, row.advertiser, row.partner_id = of, of.advertiser, of.advertiser.partner_id
         same = Notice.objects.filter(credential=of)
@@ -98,8 +103,12 @@ def due_notices(*, limit: int, now: datetime) -> list[DueNotice]:
 def take_notice(*, notice_id: int, now: datetime) -> Notice | None:
     """The notice, now being sent, with what it is about; None where another took it or it is no longer true.
 
-    Committed before the mail leaves: whoever finds it so does not send it.
+    Committed before the mail leaves: whoever finds it so does not send it. While Graph is suspected no death is told.
     """
+    if open_outage() is not None and Notice.objects.filter(pk=notice_id, state=Notice.State.WAITING).exclude(
+        kind=Notice.Kind.EXPIRING
+    ).update(due_at=now + UNDER_WAY):
+        return None
     taken = Notice.objects.filter(pk=notice_id, state=Notice.State.WAITING).update(
         state=Notice.State.SENDING, due_at=now, attempts=models.F("attempts") + 1
     )
@@ -109,7 +118,6 @@ def take_notice(*, notice_id: int, now: datetime) -> Notice | None:
         "partner",
         "advertiser",
         "credential__pixel",
-        "credential__created_by",
         "credential__advertiser",
         "partner_credential",
     ).get(pk=notice_id)
@@ -135,15 +143,20 @@ def recipients(notice: Notice) -> list[Person]:
     if notice.partner_credential is not None:
         roles = [PartnerRole.OWNER, PartnerRole.MANAGER]
         held = PartnerMembership.objects.filter(partner=notice.partner_id, role__in=roles)
-        found = [membership.person for membership in held.select_related("person").order_by("pk")]
+        found = _people(held.values_list("person", flat=True))
     else:
         admins = AdvertiserMembership.objects.filter(advertiser=notice.advertiser, role=AdvertiserRole.ADMIN)
-        found = [membership.person for membership in admins.select_related("person").order_by("pk")]
-        pasted_by = notice.credential.created_by_id if notice.credential else None
-        if pasted_by is not None:
-            # Row-level security: whoever has no role there any more is not found.
-            found += Person.objects.filter(pk=pasted_by)
-    return [person for person in dict.fromkeys(found) if person.is_active]
+        keys = list(admins.values_list("person", flat=True))
+        if notice.credential is not None and notice.credential.created_by_id is not None:
+            keys.append(notice.credential.created_by_id)
+        found = _people(keys)
+    return found
+
+
+def _people(keys: Iterable[int]) -> list[Person]:
+    """Those of them who have a role there still, by row-level security: nobody else is found."""
+    found = Person.objects.filter(pk__in=list(keys), is_active=True).order_by("pk")
+    return list(found.only("pk", "email", "name"))
 
 
 def settle_notice(*, notice: Notice, told: int, now: datetime) -> None:
