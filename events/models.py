@@ -11,7 +11,7 @@ from django.db.models.functions import Now
 
 from events.pace import FIRST_WIDTH
 from onboarding.models import Pixel
-from tenants.models import Advertiser, Person
+from tenants.models import Advertiser, Partner, Person
 
 
 class IngestToken(models.Model):
@@ -71,6 +71,21 @@ class PixelLog(models.Model):
     def unclaimed(self) -> int:
         """Events of the live lane that no delivery covers yet. What is set aside has its own cursor (Backlog)."""
         return self.head - self.tail
+
+
+class AppFlow(models.Model):
+    """What Meta lets the partner's own app send: all pixels behind its tokens share it. None: it never said no."""
+
+    partner = models.OneToOneField(Partner, on_delete=models.CASCADE, primary_key=True, related_name="+")
+    # Not before: Meta limited the whole app (partnerhub.lib.graph.limits.APP_LIMIT_CODES).
+    due_at = models.DateTimeField()
+    # Sends at a time, while the app works its way up again; empty: as many as there are.
+    width = models.PositiveSmallIntegerField(null=True, blank=True)
+    limited_at = models.DateTimeField(db_default=Now())
+    code = models.BigIntegerField(null=True, blank=True)
+
+    def __str__(self) -> str:
+        return f"app of partner {self.partner_id}: not before {self.due_at:%H:%M:%S}"
 
 
 class Backlog(models.Model):

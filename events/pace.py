@@ -14,6 +14,9 @@ from typing import Final
 FIRST_WIDTH: Final = 4
 WIDEST: Final = 16
 
+# Of an app that was limited and has worked its way up to this, the budget is forgotten.
+APP_WIDEST: Final = 64
+
 # An answer within the first is quick enough to try one more at a time; one that takes the second asks for fewer.
 QUICK_SECONDS: Final = 2.0
 LATE_SECONDS: Final = 5.0
@@ -64,6 +67,14 @@ def next_width(width: int, sign: Sign, *, is_full: bool) -> int:
                 return max(1, width - 1)
             has_room = sign.usage_percent < ROOMY_PERCENT and sign.seconds < QUICK_SECONDS
             return min(WIDEST, width + 1) if is_full and has_room and width < WIDEST else width
+
+
+def is_app_wider(sign: Sign, *, is_full: bool) -> bool:
+    """Whether an app that was limited may send one more at a time, after this answer to one that took its last place.
+
+    A limit halves it (books.pause_app), so it works its way up as a pixel does.
+    """
+    return is_full and sign.word is Word.TAKEN and sign.usage_percent < TIGHT_PERCENT
 
 
 class Lane(StrEnum):

@@ -15,6 +15,9 @@ LONGEST_ASKED_SECONDS: Final = 86_400.0
 # range may be cursed, and then fresh events shall not stand behind it.
 LONGEST_PIXEL_PAUSE_SECONDS: Final = 10.0
 
+# Meta limits an app by the hour; where it names no wait, less than this is no pause.
+APP_PAUSE_SECONDS: Final = 5.0
+
 # Soon, while a browser's event of the same id can still be matched, and not at once, into the same fault.
 FIRST_DOUBT_SECONDS: Final = 5.0
 LONGEST_DOUBT_SECONDS: Final = 60.0

@@ -61,6 +61,7 @@ DISPATCH = {
     "onboarding_revocation",
     "onboarding_metacallback",
     "events_pixellog",
+    "events_appflow",
     "events_backlog",
     "events_delivery",
 }
@@ -262,6 +263,7 @@ def test_without_scoping_an_advertisers_person_reads_its_own_advertisers_rows_on
     assert seen.pop("tenants_partnercredential") == set()
     assert seen.pop("tenants_logo") == {cast.mine.partner.pk}
     assert seen.pop("onboarding_metacallback") == set()
+    assert seen.pop("events_appflow") == set()
     assert seen.pop("tenants_invitation") == {cast.mine.partner.pk}
     assert invitations == [(cast.mine.to_advertiser.pk,)]
     assert seen == {table: {cast.mine.advertiser.pk} for table in seen}

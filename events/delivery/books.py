@@ -11,7 +11,7 @@ from typing import Any, Final, Protocol
 
 from events.delivery import watch
 from events.delivery.claim import Claim
-from events.pace import WIDEST
+from events.pace import APP_WIDEST, WIDEST
 
 
 class Rejected(Protocol):
@@ -65,6 +65,22 @@ UPDATE events_pixellog
 SET width = least(greatest(width + %s, 1), %s),
     slow_since = CASE WHEN %s THEN coalesce(slow_since, clock_timestamp()) END
 WHERE pixel_id = %s
+"""
+# Half of what was under way at the first refusal, itself included; those behind it on their way say nothing new.
+_PAUSE_APP: Final = """
+INSERT INTO events_appflow AS flow (partner_id, due_at, width, code)
+SELECT %(partner)s, clock_timestamp() + %(wait)s * interval '1 second', greatest((leases + 1) / 2, 1),
+    %(code)s
+FROM events_leases_of_partner(%(partner)s) AS leases
+ON CONFLICT (partner_id) DO UPDATE
+SET due_at = greatest(flow.due_at, excluded.due_at), code = excluded.code, limited_at = clock_timestamp(),
+    width = CASE WHEN flow.due_at > clock_timestamp() THEN flow.width
+        ELSE least(excluded.width, greatest(coalesce(flow.width, excluded.width) / 2, 1)) END
+"""
+_SET_APP_WIDTH: Final = """
+UPDATE events_appflow
+SET width = CASE WHEN width + 1 < %(widest)s THEN width + 1 END
+WHERE partner_id = %(partner)s AND width IS NOT NULL AND due_at <= clock_timestamp()
 """
 
 
@@ -123,3 +139,13 @@ def pause_pixel(cursor: Any, pixel_id: int, seconds: float) -> None:
 def set_pace(cursor: Any, pixel_id: int, *, step: int, is_slow: bool) -> None:
     """The pixel sends so many more or fewer requests at a time from now on, and Graph is slow for it or not."""
     cursor.execute(_SET_PACE, [step, WIDEST, is_slow, pixel_id])
+
+
+def pause_app(cursor: Any, partner_id: int, seconds: float, *, code: int | None) -> None:
+    """Nothing of the partner's app is claimed for so long, and then half as much at a time."""
+    cursor.execute(_PAUSE_APP, {"partner": partner_id, "wait": seconds, "code": code})
+
+
+def widen_app(cursor: Any, partner_id: int) -> None:
+    """One more at a time for an app that was limited; at last as many as there are."""
+    cursor.execute(_SET_APP_WIDTH, {"widest": APP_WIDEST, "partner": partner_id})

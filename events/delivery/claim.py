@@ -25,6 +25,8 @@ from partnerhub.lib.graph import limits
 REQUEST_BYTES: Final = 8 * 1024 * 1024
 # A pixel without a credential is looked at again so often.
 UNCONNECTED_SECONDS: Final = 30
+# Over so long the pixels behind an app come back, when Meta lets it send again.
+APP_SPREAD_SECONDS: Final = 5.0
 
 
 class Idle(StrEnum):
@@ -36,7 +38,9 @@ class Idle(StrEnum):
     UNCONNECTED = "unconnected"  # no credential yet
     BUSY = "busy"  # as many sends as the pixel may have
     SLOW = "slow"  # as many sends to slow pixels as this process has
-    CEILING = "ceiling"  # as many sends as the partner may have
+    CEILING = "ceiling"  # as many sends as the partner, or its app, may have
+    APP_LIMIT = "app_limit"  # Meta limited the partner's app: all its pixels wait
+    OUTAGE = "outage"  # Graph is away, and others probe
     DAMAGED = "damaged"  # the log lacks events; a person must look
     ASLEEP = "asleep"  # nothing unclaimed, and nothing due
 
@@ -57,7 +61,12 @@ class Claim:
     doubts: int
     # Turns of its partner's pixels are so many times as long.
     weight: int
-    # Set where the partner has a ceiling: who ends its turn hands its place to another of the partner's pixels.
+    # Set where the token is of the partner's own app, whose limits all its pixels share.
+    app_partner_id: int | None
+    # Sends at a time that the app may have, where it was limited; and whether this one takes the last place.
+    app_width: int | None
+    is_app_full: bool
+    # Set where the partner or its app has a ceiling: who ends its turn hands its place to another of its pixels.
     capped_partner_id: int | None
     # As many requests at a time as the pixel may send, and whether this one takes the last place.
     width: int
@@ -88,10 +97,13 @@ class _Log(NamedTuple):
 class _View(NamedTuple):
     is_held: bool
     is_connected: bool
+    is_of_app: bool
     leases: int
     partner_id: int
     weight: int
     ceiling: int | None
+    app_is_due: bool
+    app_width: int | None
     backlog_id: int | None
     next_offset: int
     last_offset: int
@@ -115,15 +127,20 @@ FROM events_pixellog WHERE pixel_id = %s FOR NO KEY UPDATE
 """
 # A statement of its own: its snapshot is younger than the lock.
 _LOOK: Final = """
-SELECT pixel.held_at IS NOT NULL,
-    EXISTS (SELECT FROM onboarding_credential WHERE pixel_id = pixel.id AND state <> 'retired'),
+SELECT pixel.held_at IS NOT NULL, credential.id IS NOT NULL,
+    coalesce(credential.option <> 'pasted_token', false),
     (SELECT count(*) FROM events_delivery
      WHERE pixel_id = pixel.id AND state IN ('claimed', 'sending') AND lease_until > clock_timestamp()),
     partner.id, partner.delivery_weight, partner.delivery_ceiling,
+    coalesce(flow.due_at <= clock_timestamp(), true), flow.width,
     backlog.id, backlog.next_offset, backlog.last_offset, backlog.next_received_at, backlog.last_received_at
 FROM onboarding_pixel AS pixel
 JOIN tenants_advertiser AS advertiser ON advertiser.id = pixel.advertiser_id
 JOIN tenants_partner AS partner ON partner.id = advertiser.partner_id
+LEFT JOIN onboarding_credential AS credential
+    ON credential.pixel_id = pixel.id AND credential.state <> 'retired'
+LEFT JOIN events_appflow AS flow
+    ON flow.partner_id = partner.id AND credential.option <> 'pasted_token'
 LEFT JOIN LATERAL (
     SELECT * FROM events_backlog WHERE pixel_id = pixel.id AND drained_at IS NULL
     ORDER BY first_offset LIMIT 1) AS backlog ON true
@@ -170,6 +187,12 @@ RETURNING id
 """
 _PAUSE: Final = """
 UPDATE events_pixellog SET due_at = clock_timestamp() + %s * interval '1 second' WHERE pixel_id = %s
+"""
+# Each some seconds later than the app, so that its pixels do not come back as one wave.
+_PAUSE_WITH_APP: Final = """
+UPDATE events_pixellog
+SET due_at = flow.due_at + random() * %s * interval '1 second'
+FROM events_appflow AS flow WHERE flow.partner_id = %s AND pixel_id = %s
 """
 _TURNS: Final = "UPDATE events_pixellog SET turns = %s WHERE pixel_id = %s"
 _ADVANCE: Final = "UPDATE events_pixellog SET tail = %s, tail_received_at = %s WHERE pixel_id = %s"
@@ -220,6 +243,8 @@ class _Claimer:
         self._advertiser_id = advertiser_id
         self._log = log
         self._token = uuid.uuid4()
+        # Counted where there is a ceiling.
+        self._partners_leases = 0
         cursor.execute(_LOOK, [pixel_id])
         self._view = _View(*cursor.fetchone())
 
@@ -241,6 +266,10 @@ class _Claimer:
             self._run(_TURNS, [left, self._pixel_id])
         return idle
 
+    @property
+    def _ceilings(self) -> list[int]:
+        return [most for most in (self._view.ceiling, self._view.app_width) if most is not None]
+
     def _run(self, statement: str, parameters: Any) -> None:
         self._cursor.execute(statement, parameters)
 
@@ -254,10 +283,14 @@ class _Claimer:
         if not self._view.is_connected:
             self._run(_PAUSE, [UNCONNECTED_SECONDS, self._pixel_id])
             return Idle.UNCONNECTED
-        if self._view.ceiling is not None:
+        if not self._view.app_is_due:
+            self._run(_PAUSE_WITH_APP, [APP_SPREAD_SECONDS, self._view.partner_id, self._pixel_id])
+            return Idle.APP_LIMIT
+        if self._ceilings:
             self._run(_LOCK_PARTNER, [self._view.partner_id])
             self._run(_PARTNERS_LEASES, [self._view.partner_id])
-            if self._cursor.fetchone()[0] >= self._view.ceiling:
+            self._partners_leases = self._cursor.fetchone()[0]
+            if self._partners_leases >= min(self._ceilings):
                 self._run(_STAND_IN_LINE, [self._pixel_id])
                 return Idle.CEILING
         return None
@@ -376,7 +409,10 @@ class _Claimer:
             attempts=attempts,
             doubts=doubts,
             weight=view.weight,
-            capped_partner_id=view.partner_id if view.ceiling is not None else None,
+            app_partner_id=view.partner_id if view.is_of_app else None,
+            app_width=view.app_width,
+            is_app_full=view.app_width is not None and self._partners_leases + 1 >= view.app_width,
+            capped_partner_id=view.partner_id if self._ceilings else None,
             width=self._log.width,
             is_full=view.leases + 1 >= self._log.width,
             is_slow=self._log.is_slow,

@@ -17,10 +17,12 @@ from django.db import InterfaceError, OperationalError, connection
 from events.delivery import watch
 from events.delivery.claim import Claim, Idle, LogDamaged, claim_next, end_turn, next_of_partner
 from events.delivery.leases import LEASES
+from events.delivery.outage import OUTAGE
 from events.delivery.progress import PROGRESS
 from events.delivery.seats import Seats
 from events.delivery.send import Parcel, put_back_unsent, send, take_up
 from events.delivery.settle import settle
+from events.delivery.signs import sign_of
 from events.pace import lanes
 from onboarding.services import DELIVER
 from partnerhub.lib.config import config
@@ -69,6 +71,9 @@ def _take_turn(pixel_id: int, client: GraphClient) -> Turn:
     deliveries = 0
     claim: Claim | None = None
     while True:
+        if not OUTAGE.may_send():
+            # Its rows keep it awake: the sweep finds it when Graph is back.
+            return Turn(deliveries, Idle.OUTAGE)
         try:
             claimed = claim_next(pixel_id, lanes(deliveries), takes_slow=seats().has_slow_seat)
         except LogDamaged as error:
@@ -115,6 +120,7 @@ def deliver_claim(claim: Claim, client: GraphClient) -> bool:
             return True
         crash_point("after_mark")
         outcome = send(parcel, client)
+        OUTAGE.record(claim.pixel_id, sign_of(outcome, time.monotonic() - parcel.marked_at))
         _settle_while_leased(parcel, outcome)
         return not isinstance(outcome, InDoubt)
 

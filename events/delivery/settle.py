@@ -16,8 +16,15 @@ from events.delivery import books, watch
 from events.delivery.seats import SLOW_SECONDS
 from events.delivery.send import Parcel
 from events.delivery.signs import sign_of
-from events.pace import next_width
-from events.retry import doubt_wait_seconds, halves_wait_seconds, pixel_pause_seconds, wait_seconds
+from events.pace import is_app_wider, next_width
+from events.retry import (
+    APP_PAUSE_SECONDS,
+    LONGEST_ASKED_SECONDS,
+    doubt_wait_seconds,
+    halves_wait_seconds,
+    pixel_pause_seconds,
+    wait_seconds,
+)
 from onboarding.models import Pixel
 from onboarding.services import hold_pixel
 from onboarding.services.outages import is_refusal_doubted, note_good_answer
@@ -32,6 +39,7 @@ from partnerhub.lib.graph.errors import (
     GraphError,
     InDoubt,
     PermissionRefused,
+    RateLimited,
     TooOld,
     Unsent,
 )
@@ -123,9 +131,12 @@ def _learn(cursor: Any, parcel: Parcel, outcome: GraphAnswer | GraphError) -> No
     claim = parcel.claim
     seconds = time.monotonic() - parcel.marked_at
     is_slow = seconds >= SLOW_SECONDS or (claim.is_slow and isinstance(outcome, InDoubt))
-    width = next_width(claim.width, sign_of(outcome, seconds), is_full=claim.is_full)
+    sign = sign_of(outcome, seconds)
+    width = next_width(claim.width, sign, is_full=claim.is_full)
     if width != claim.width or is_slow != claim.is_slow:
         books.set_pace(cursor, claim.pixel_id, step=width - claim.width, is_slow=is_slow)
+    if claim.app_partner_id is not None and is_app_wider(sign, is_full=claim.is_app_full):
+        books.widen_app(cursor, claim.app_partner_id)
 
 
 def _accept(cursor: Any, parcel: Parcel, answer: GraphAnswer) -> bool:
@@ -155,6 +166,9 @@ def _wait(cursor: Any, parcel: Parcel, error: GraphError) -> bool:
     if not _write(cursor, parcel, error, state=None, outcome=outcome, wait=wait):
         return False
     books.pause_pixel(cursor, parcel.claim.pixel_id, pixel_pause_seconds(wait, asked_seconds=asked))
+    if isinstance(error, RateLimited) and error.scope == "app" and parcel.claim.app_partner_id is not None:
+        logger.warning("app limited", partner_id=parcel.claim.app_partner_id, code=error.code)
+        books.pause_app(cursor, parcel.claim.app_partner_id, max(wait, APP_PAUSE_SECONDS), code=error.code)
     return True
 
 
@@ -181,7 +195,12 @@ def _park(cursor: Any, parcel: Parcel, error: GraphError) -> bool:
 
 def _doubt(cursor: Any, parcel: Parcel, error: GraphError) -> bool:
     wait = doubt_wait(cursor, parcel.claim.delivery_id, parcel.claim.pixel_id, parcel.claim.doubts + 1)
-    return _write(cursor, parcel, error, state="doubt", outcome="doubt", wait=wait, doubt=1)
+    if not _write(cursor, parcel, error, state="doubt", outcome="doubt", wait=wait, doubt=1):
+        return False
+    if error.retry_after_seconds:
+        asked = min(error.retry_after_seconds, LONGEST_ASKED_SECONDS)
+        books.pause_pixel(cursor, parcel.claim.pixel_id, asked)
+    return True
 
 
 def doubt_wait(cursor: Any, delivery_id: int, pixel_id: int, doubts: int) -> float | None:

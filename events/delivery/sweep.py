@@ -73,6 +73,15 @@ LIMIT %(limit)s
 """
 
 
+# Nobody is at them: turns that are still counted were lost. A row that somebody holds is not waited for.
+_COUNT_TURNS_ANEW: Final = """
+UPDATE events_pixellog SET turns = 1
+WHERE pixel_id IN (
+    SELECT pixel_id FROM events_pixellog WHERE pixel_id = ANY (%s) AND turns > 1
+    ORDER BY pixel_id FOR UPDATE SKIP LOCKED)
+"""
+
+
 def due_pixels(*, limit: int, age_seconds: float = 0.0) -> list[int]:
     """Pixels with work for `age_seconds` or longer that nobody is at, the longest waiting first."""
     with connection.cursor() as cursor:
@@ -124,6 +133,7 @@ def sweep() -> int:
             return 0
         age = config().delivery_sweep_seconds
         pixels = due_pixels(limit=SWEPT_PIXELS, age_seconds=age)
+        cursor.execute(_COUNT_TURNS_ANEW, [pixels])
     take_over_expired()
     for pixel_id in pixels:
         send_hint(DELIVER, pixel_id)

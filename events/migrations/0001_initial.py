@@ -269,6 +269,25 @@ class Migration(migrations.Migration):
             ],
         ),
         migrations.CreateModel(
+            name="AppFlow",
+            fields=[
+                (
+                    "partner",
+                    models.OneToOneField(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        primary_key=True,
+                        related_name="+",
+                        serialize=False,
+                        to="tenants.partner",
+                    ),
+                ),
+                ("due_at", models.DateTimeField()),
+                ("width", models.PositiveSmallIntegerField(blank=True, null=True)),
+                ("limited_at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                ("code", models.BigIntegerField(blank=True, null=True)),
+            ],
+        ),
+        migrations.CreateModel(
             name="Backlog",
             fields=[
                 (

@@ -21,6 +21,10 @@ POLICIES: Policies = {
         ("door", "SELECT", "true", None),
         ("door", "UPDATE", "true", "true"),
     ],
+    "events_appflow": [
+        ("app", "SELECT", "partner_id = ANY ((SELECT tenants_reached_partners())::bigint[])", None),
+        ("worker", "ALL", "true", "true"),
+    ],
     "events_backlog": [READ_BY_APP, ("worker", "ALL", "true", "true")],
     "events_delivery": [READ_BY_APP, ("worker", "ALL", "true", "true")],
     "events_attempt": [READ_BY_APP, ("worker", "ALL", TAKEN_UP, TAKEN_UP)],
@@ -111,6 +115,7 @@ GRANTS: Grants = {
         "door": "SELECT (id, pixel_id, advertiser_id, token_hash, revoked_at)",
     },
     "events_pixellog": {"app": "SELECT, INSERT", "worker": "SELECT, UPDATE", "door": "SELECT, UPDATE"},
+    "events_appflow": {"app": "SELECT", "worker": "SELECT, INSERT, UPDATE"},
     "events_backlog": {"app": "SELECT", "worker": "SELECT, INSERT, UPDATE"},
     "events_delivery": {"app": "SELECT", "worker": "SELECT, INSERT, UPDATE"},
     "events_attempt": {"app": "SELECT", "worker": "SELECT, INSERT, UPDATE"},

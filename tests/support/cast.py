@@ -10,7 +10,7 @@ from datetime import timedelta
 
 from django.utils import timezone
 
-from events.models import Attempt, Backlog, Delivery, Event, IngestToken, Rejection
+from events.models import AppFlow, Attempt, Backlog, Delivery, Event, IngestToken, Rejection
 from events.services import issue_ingest_token
 from onboarding.models import (
     ConnectionTest,
@@ -155,6 +155,7 @@ def make_tenant(name: str) -> Tenant:
 
 def _deliver_and_reject(event: Event) -> None:
     own = {"advertiser_id": event.advertiser_id, "pixel_id": event.pixel_id}
+    AppFlow.objects.create(partner_id=event.advertiser.partner_id, due_at=timezone.now())
     Backlog.objects.create(
         **own,
         first_offset=event.log_offset,

@@ -11,6 +11,7 @@ from django.db import connection
 
 from events.delivery import engine
 from events.delivery.engine import Turn, deliver_pixel
+from events.delivery.outage import OUTAGE
 from events.models import Backlog, Delivery, PixelLog
 from events.selectors import OPEN_STATES
 from onboarding.models import Pixel
@@ -27,6 +28,12 @@ def sandbox_process() -> Iterator[SandboxProcess]:
     """One stand-in for all tests."""
     with SandboxProcess() as sandbox:
         yield sandbox
+
+
+@pytest.fixture(autouse=True)
+def graph_is_there() -> None:
+    """What other tests did to Graph is forgotten."""
+    OUTAGE.forget()
 
 
 @pytest.fixture
