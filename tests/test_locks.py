@@ -60,10 +60,12 @@ DISPATCH = {
     "onboarding_onboardingsession",
     "onboarding_revocation",
     "onboarding_metacallback",
+    "onboarding_setupcheck",
     "events_pixellog",
     "events_appflow",
     "events_backlog",
     "events_delivery",
+    "events_replay",
 }
 
 TABLES = """
@@ -263,6 +265,9 @@ def test_without_scoping_an_advertisers_person_reads_its_own_advertisers_rows_on
     assert seen.pop("tenants_partnercredential") == set()
     assert seen.pop("tenants_logo") == {cast.mine.partner.pk}
     assert seen.pop("onboarding_metacallback") == set()
+    assert seen.pop("onboarding_setupcheck") == set()
+    assert seen.pop("onboarding_setupsecret") == set()
+    assert seen.pop("onboarding_graphcallcount") == set()
     assert seen.pop("events_appflow") == set()
     assert seen.pop("tenants_invitation") == {cast.mine.partner.pk}
     assert invitations == [(cast.mine.to_advertiser.pk,)]
@@ -339,6 +344,12 @@ def test_without_scoping_no_model_returns_a_foreign_row(cast: Cast, as_app: None
 ACCESS: dict[str, Callable[[Person, Tenant], object]] = {
     "tenants.access.get_partner_for": lambda person, of: tenants.access.get_partner_for(
         person, of.partner.pk
+    ),
+    "tenants.access.get_seen_partner_for": lambda person, of: tenants.access.get_seen_partner_for(
+        person, of.partner.pk
+    ),
+    "tenants.access.get_logo_for": lambda person, of: tenants.access.get_logo_for(
+        person, of.partner.pk, "0" * 64
     ),
     "tenants.access.get_advertiser_for": lambda person, of: tenants.access.get_advertiser_for(
         person, of.advertiser.pk
@@ -523,6 +534,8 @@ def test_dispatch_tables_hold_no_payload_and_no_secret(cast: Cast) -> None:
         "onboarding_credential.secret_id",
         "onboarding_metacallback.body",
         "onboarding_onboardingsession.facts",
+        "onboarding_setupcheck.wanted",
+        "onboarding_setupcheck.facts",
         "onboarding_connectiontest.rungs",
         "onboarding_connectiontest.request",
         "onboarding_connectiontest.answer",
