@@ -24,7 +24,9 @@ __all__ = [
 
 
 @transaction.atomic
-def retire_credential(*, pixel: Pixel, person: Person | None = None) -> Credential | None:
+def retire_credential(
+    *, pixel: Pixel, person: Person | None = None, is_replaced: bool = False
+) -> Credential | None:
     """Retire the credential in use; None where the pixel has none.
 
     Its secret is erased, by a worker where its option can be undone at Meta: once that is done.
@@ -51,6 +53,7 @@ def retire_credential(*, pixel: Pixel, person: Person | None = None) -> Credenti
             system_user_id=old.system_user_id if old.option == Option.SHARED_PIXEL else "",
             external_business_id=old.external_business_id,
             credential_id=old.pk,
+            is_replaced=is_replaced,
         )
     )
     CredentialEvent.objects.create(
@@ -80,7 +83,7 @@ def install_credential(
     """
     # Two that install at once come one after the other.
     Pixel.objects.select_for_update(no_key=True).filter(pk=pixel.pk).get()
-    retire_credential(pixel=pixel, person=created_by)
+    retire_credential(pixel=pixel, person=created_by, is_replaced=True)
     credential = Credential.objects.create(
         advertiser_id=pixel.advertiser_id,
         pixel=pixel,

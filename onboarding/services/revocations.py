@@ -38,6 +38,9 @@ FIRST_WAIT: Final = timedelta(seconds=10)
 LONGEST_WAIT: Final = timedelta(hours=6)
 # Tokens that live are a risk, and so is keeping them: after a week of refusals the row lets go.
 GIVE_UP_AFTER: Final = timedelta(days=7)
+# A token that another takes the place of is left alive until the sends that hold it have come to their end
+# (DELIVERY_DEADLINE_SECONDS and the lease after it): none of them is refused for the change.
+OUTLIVES_BY: Final = timedelta(minutes=2)
 
 
 def revoke_later(
@@ -50,8 +53,11 @@ def revoke_later(
     system_user_id: str = "",
     external_business_id: str = "",
     credential_id: int | None = None,
+    is_replaced: bool = False,
 ) -> int | None:
     """Hand what is to be undone to a worker, with its secret. The secret to erase where there is nothing to undo.
+
+    What is replaced by another is undone a while later (OUTLIVES_BY).
 
     The caller has let go of the secret and erases what it gets back. In the caller's transaction.
     """
@@ -66,8 +72,10 @@ def revoke_later(
         client_business_id=client_business_id,
         system_user_id=system_user_id,
         external_business_id=external_business_id,
+        due_at=timezone.now() + (OUTLIVES_BY if is_replaced else timedelta(0)),
     )
-    hint_after_commit(RUN_REVOCATION, made.pk)
+    if not is_replaced:
+        hint_after_commit(RUN_REVOCATION, made.pk)
     return None
 
 

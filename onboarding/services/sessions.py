@@ -258,11 +258,15 @@ def pick(*, session: OnboardingSession, meta_id: str = "", business_id: str = ""
 def submit_token(*, session: OnboardingSession, token: Secret, said_expiry: str) -> OnboardingSession:
     """A pasted token. `said_expiry`: `never`, `60_days`, `unknown`, or an ISO date. Raises SessionRefused."""
     found = _open(session)
-    if found.state == State.STUCK and found.option == Option.PASTED_TOKEN:
+    doomed: list[int] = []
+    if found.state == State.WITH_COLLEAGUE:
+        move(found, Move.RECALL)
+        doomed = withdraw_links(found)
+    elif found.state == State.STUCK and found.option == Option.PASTED_TOKEN:
         move(found, Move.PASTE)
     if found.state != State.ENTERING:
         raise SessionRefused
-    doomed = let_go(found, "candidate")
+    doomed += let_go(found, "candidate")
     found.candidate = seal_token(advertiser_id=found.advertiser_id, token=token)
     found.facts["said_expiry"] = known_expiry(said_expiry)
     move(found, Move.SUBMIT)

@@ -76,6 +76,7 @@ def test_our_id_stays_with_a_connection_and_serves_no_other(shop: Shop, other_sh
     shop.log_in(businesses=[SHOP], pixels=[PIXEL]).work()
     assert shop.stands() == ("connected", "")
     mended = shop.credential()
+    shop.later().work()
     another = shop.begin(FBE)
     another.open_dialog()
 

@@ -153,6 +153,9 @@ def test_changing_the_token_ends_the_old_one_at_meta_and_only_that(shop: Shop) -
 
     assert shop.stands() == ("connected", "")
     new = shop.credential()
+    # Sends that hold the old one still come to their end.
+    assert shop.live_tokens() == sorted([old.last_four, new.last_four])
+    shop.later().work()
     assert (before, shop.live_tokens()) == ([old.last_four], [new.last_four])
     assert [*old.events.order_by("pk").values_list("kind", flat=True)][-1] == CredentialEvent.Kind.REVOKED
     assert unreferenced_secrets() == []

@@ -191,6 +191,16 @@ def test_a_new_link_withdraws_the_one_before(shop: Shop) -> None:
     use(shop, second, shop.meta.generate_token(PIXEL))
 
 
+def test_who_pastes_after_all_withdraws_the_link(shop: Shop) -> None:
+    link = forwarded(begun(shop))
+
+    paste(shop, shop.meta.generate_token(PIXEL))
+
+    assert shop.stands() == ("connected", "")
+    with pytest.raises(SessionRefused, match="link_expired"):
+        use(shop, link, shop.meta.generate_token(PIXEL))
+
+
 def test_recalling_a_link_erases_what_was_pasted_and_not_yet_taken_up(shop: Shop) -> None:
     link = forwarded(begun(shop))
     use(shop, link, shop.meta.generate_token(PIXEL))
