@@ -1,12 +1,14 @@
 """How connecting a pixel goes: its states, what leads from one to another, and nothing else. Pure.
 
-docs/connect-a-pixel.md draws TRANSITIONS; a test holds the drawing to it. A move that is not in the table does
-not exist: whoever asks for it is told so, and nothing changes.
+docs/connect-a-pixel.md draws TRANSITIONS (`python -m onboarding.journey --write-docs`; a test holds it to them). A
+move that is not in the table does not exist: whoever asks for it is told so, and nothing changes.
 """
 
 from __future__ import annotations
 
+import argparse
 from enum import StrEnum
+from pathlib import Path
 
 
 class State(StrEnum):
@@ -125,3 +127,45 @@ def after(state: State, move: Move) -> State:
         return TRANSITIONS[state][move]
     except KeyError:
         raise NoSuchMove(f"{move} does not lead on from {state}.") from None
+
+
+# The drawing in docs/connect-a-pixel.md.
+
+PAGE = Path(__file__).parents[1] / "docs" / "connect-a-pixel.md"
+BEGINS, ENDS_HERE = "<!-- journey: made from onboarding/journey.py -->", "<!-- /journey -->"
+
+
+def drawing() -> str:
+    """The states and their moves as a Mermaid diagram. What may be done from everywhere is said, and not drawn."""
+    lines = ["```mermaid", "stateDiagram-v2", f"    [*] --> {State.CHOOSING}"]
+    for state, moves in TRANSITIONS.items():
+        by_end: dict[State, list[str]] = {}
+        for how, end in moves.items():
+            if how not in _ANYWHERE:
+                by_end.setdefault(end, []).append(how.replace("_", " "))
+        lines += [f"    {state} --> {end}: {', '.join(names)}" for end, names in by_end.items()]
+    lines += [f"    {state} --> [*]" for state in State if state in ENDS]
+    return "\n".join([*lines, "```"])
+
+
+def with_drawing(page: str) -> str:
+    """The page with the drawing between its two marks. Raises ValueError where they are missing."""
+    before, begins, rest = page.partition(BEGINS)
+    _, ends, after_it = rest.partition(ENDS_HERE)
+    if not begins or not ends:
+        raise ValueError(f"docs/connect-a-pixel.md has no {BEGINS} … {ENDS_HERE}.")
+    return f"{before}{begins}\n\n{drawing()}\n\n{ends}{after_it}"
+
+
+def main() -> None:
+    """Draw the page's diagram anew."""
+    parser = argparse.ArgumentParser(description="How connecting a pixel goes.")
+    parser.add_argument(
+        "--write-docs", action="store_true", required=True, help="draw docs/connect-a-pixel.md anew"
+    )
+    parser.parse_args()
+    PAGE.write_text(with_drawing(PAGE.read_text()))
+
+
+if __name__ == "__main__":
+    main()
