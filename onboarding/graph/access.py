@@ -19,6 +19,9 @@ from partnerhub.lib.vault import Secret
 
 # What a refreshed token of a system user lives ("Install Apps, Generate, Refresh, and Revoke Tokens").
 LONG_LIFE_SECONDS: Final = 60 * 86_400
+# A partner's list of ten thousand shared pixels is 20 pages, at Meta's usual 600 ms each.
+LIST_SECONDS: Final = 60.0
+_PIXELS_A_PAGE: Final = "500"
 _PIXEL_FIELDS: Final = "id,name,owner_business{id,name},is_unavailable,last_fired_time,permitted_tasks"
 
 
@@ -213,9 +216,9 @@ def _pixels(client: GraphClient, path: str, token: Secret, app_secret: Secret | 
                 for item in client.items(
                     path,
                     token=token,
-                    params={"fields": fields, "limit": "100"},
+                    params={"fields": fields, "limit": _PIXELS_A_PAGE},
                     app_secret=app_secret,
-                    deadline_seconds=DEADLINE_SECONDS,
+                    deadline_seconds=LIST_SECONDS,
                 )
             ]
         except BatchRefused:

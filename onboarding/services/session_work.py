@@ -54,7 +54,7 @@ from tenants.secrets import vault
 logger = structlog.get_logger(__name__)
 
 # Longer than an adapter's step or the ladder takes at its worst, so that only a dead worker's session is taken over.
-LEASE: Final = timedelta(seconds=120)
+LEASE: Final = timedelta(seconds=180)
 # Meta is away: soon at first, for somebody watches.
 FIRST_RETRY: Final = timedelta(seconds=5)
 LONGEST_RETRY: Final = timedelta(minutes=10)
