@@ -47,7 +47,7 @@ def session_page(
         "session": found,
         "advertiser": found.advertiser,
         "partner": partner,
-        "may_connect": may_any(advertiser_roles(signed_in(request), found.advertiser), Act.CONNECT),
+        "may_connect": _may_connect(request, found),
         "template": f"onboarding/states/{'way' if way else state}.html",
         "way": way,
         "form": form or _form(found, way),
@@ -83,10 +83,15 @@ def moving_line(request: HttpRequest, found: OnboardingSession) -> HttpResponse:
     context = {
         "session": found,
         "partner": found.advertiser.partner,
+        "may_connect": _may_connect(request, found),
         "explanation": _explanation(found, language_of(request)),
         **_moving(found, selectors.test_of_session(found)),
     }
     return show(request, found.advertiser, "onboarding/_moving.html", context)
+
+
+def _may_connect(request: HttpRequest, found: OnboardingSession) -> bool:
+    return may_any(advertiser_roles(signed_in(request), found.advertiser), Act.CONNECT)
 
 
 def link_page(request: HttpRequest, found: OnboardingSession, link: TokenLink, token: str) -> HttpResponse:
@@ -130,8 +135,11 @@ def _form(found: OnboardingSession, way: str) -> Any:
 
 def _moving(found: OnboardingSession, test: ConnectionTest | None) -> dict[str, object]:
     now = timezone.now()
+    is_running = found.state == State.PROVING
+    # A finished test is the one before: this one's first rung is not climbed yet.
+    rungs = [] if test is None or (is_running and test.is_finished) else test.rungs
     return {
-        "ladder": drawn(test.rungs if test else [], is_running=found.state == State.PROVING),
+        "ladder": drawn(rungs, is_running=is_running),
         "next_look": wizard.brief(found.due_at - now) if found.due_at and found.due_at > now else "",
     }
 
