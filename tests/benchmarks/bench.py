@@ -31,6 +31,7 @@ from facebook_business.session import FacebookSession
 from events.payload import PixelRules, prepare_events
 from partnerhub.dev.shop import traffic
 from tests.benchmarks.bench_door import event, made_requests, refused_cpu_ms
+from tests.benchmarks.bench_guardian import measure_guardian, report
 from tests.support.brokers import prepared_broker
 from tests.support.collector import CollectorProcess
 from tests.support.environment import TestDatabase
@@ -271,6 +272,7 @@ def main(database: TestDatabase) -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--write-docs", action="store_true", help="rewrite the table in docs/performance.md")
+    parser.add_argument("--guardian", type=int, metavar="N", help="only the look at so many tokens")
     arguments = parser.parse_args()
     where = machine(database)
 
@@ -280,6 +282,9 @@ def main(database: TestDatabase) -> None:
 
     say(where)
     call_command("migrate", verbosity=0)
+    if arguments.guardian:
+        report(database, arguments.guardian, say)
+        return
     target = make_connected_pixel()
     with ExitStack() as stack:
         sandbox = stack.enter_context(SandboxProcess())
@@ -293,6 +298,8 @@ def main(database: TestDatabase) -> None:
         # A first pass fills caches and pools, and is not counted.
         bench.through_partnerhub(1000, 4, 4)
         measure(bench, arguments.rounds, say)
+        for name, value, unit in measure_guardian(sandbox, database):
+            bench.note(name, value, unit, better="higher" if unit.endswith("/s") else "lower")
     figures = list(bench.figures.values())
     RESULT.parent.mkdir(exist_ok=True)
     RESULT.write_text(
