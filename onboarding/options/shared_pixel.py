@@ -146,7 +146,7 @@ class SharedPixel:
             return failed(error, "not_an_admin")
         if is_pending:
             return Step(Move.SHARE, problem="sharing_pending", forget_grant=True, facts={"grant": ""})
-        return Step(Move.GO_ON, forget_grant=True, facts={"grant": ""})
+        return Step(Move.GO_ON, forget_grant=True, facts={"grant": "", "is_shared_anew": True})
 
     # By hand.
 
@@ -173,6 +173,8 @@ class SharedPixel:
                 "pixel_name": found.name,
                 "business_id": found.owner_id,
                 "business_name": found.owner_name,
+                # Whoever ends a sharing ends what was assigned by it: assigned again, it is there in any case.
+                "is_shared_anew": True,
             },
         )
 
@@ -185,7 +187,7 @@ class SharedPixel:
         user_id = partner.sending_system_user_id
         if not user_id:
             raise _NotReady
-        if not view.facts.get("assigned"):
+        if not view.facts.get("assigned") or view.facts.get("is_shared_anew"):
             try:
                 graph.assign_user(
                     client,
@@ -203,7 +205,9 @@ class SharedPixel:
                 raise _NotReady(error) from None
             except GraphError as error:
                 raise _as_partners(error) from None
-            return Step(Move.GO_ON, facts={"assigned": True, "system_user_id": user_id})
+            return Step(
+                Move.GO_ON, facts={"assigned": True, "is_shared_anew": False, "system_user_id": user_id}
+            )
         if partner.sending_token is None:
             return self._make_token(partner, client)
         return Step(Move.TAKE, uses_sending_token=True)

@@ -24,6 +24,7 @@ OF_THE_OPTION: Final = (
     "grant",
     "system_user_id",
     "assigned",
+    "is_shared_anew",
     "declined",
     "asked_anew",
     "expires_at",

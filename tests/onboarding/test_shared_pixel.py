@@ -203,6 +203,21 @@ def test_abandoning_it_before_the_proof_takes_the_pixel_back(shop: Shop) -> None
     assert assigned(shop) == {}
 
 
+def test_what_was_shared_anew_is_assigned_anew(shop: Shop) -> None:
+    shop.meta.share_pixel(PIXEL, BUSINESS)
+    shop.meta.add_knob("error", endpoint="events", code=100, subcode=33, count=1)
+    begun(shop)
+    shop.meta.withdraw_sharing(PIXEL, BUSINESS)
+    shop.meta.set_pixel(PIXEL, users={})
+    shop.meta.share_pixel(PIXEL, BUSINESS)
+
+    shop.act(sessions.choose_option, option=SHARED)
+    shop.later().work()
+
+    assert shop.stands() == ("connected", "")
+    assert assigned(shop) == {SENDER: ["UPLOAD", "ANALYZE"]}
+
+
 # By a log-in.
 
 
