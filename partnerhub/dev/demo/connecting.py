@@ -100,6 +100,9 @@ class Hub:
 
     def _share(self, admin: Visitor, page: Page, shop: Shop) -> Page:
         page = admin.submit(page, "share", **self._wanted(page, shop))
+        if shop.option in self._story.pixel_paths:
+            # Shared in the demo before this one, and found by that.
+            return page
         # In Business settings, by the business id that the page shows.
         if story.BUSINESS not in page.text:
             raise DemoFailed("The page does not show the partner's business ID.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from partnerhub.dev.demo import story
-from partnerhub.dev.demo.story import SHOPS, Story
+from partnerhub.dev.demo.story import SHOPS, Shop, Story
 
 PERMISSIONS = ("ads_management", "ads_read", "business_management", "pages_read_engagement")
 
@@ -50,7 +50,7 @@ def world(told: Story, *, redirect_uri: str) -> dict[str, Any]:
                 "owner_business": story.BUSINESS,
                 "users": {story.SENDER: ["UPLOAD", "ANALYZE"]},
             },
-            **{shop.pixel: {"name": f"{shop.name} web", "owner_business": shop.business} for shop in SHOPS},
+            **{shop.pixel: _pixel(shop, told) for shop in SHOPS},
         },
         "tokens": {
             told.assigning_token: {
@@ -60,3 +60,12 @@ def world(told: Story, *, redirect_uri: str) -> dict[str, Any]:
             },
         },
     }
+
+
+def _pixel(shop: Shop, told: Story) -> dict[str, Any]:
+    pixel: dict[str, Any] = {"name": f"{shop.name} web", "owner_business": shop.business}
+    if shop.option == "shared_pixel" and shop.option in told.pixel_paths:
+        # It was shared in the demo before this one.
+        sharing = {"permitted_tasks": ["UPLOAD", "ANALYZE"], "status": "APPROVE"}
+        pixel["agencies"] = {story.BUSINESS: sharing}
+    return pixel
