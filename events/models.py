@@ -6,6 +6,7 @@ SQL; these models are for reading, for pages and for the operator. Offsets are d
 
 from __future__ import annotations
 
+from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models.functions import Now
 
@@ -183,13 +184,21 @@ class Delivery(models.Model):
     class Kind(models.TextChoices):
         ORIGINAL = "original"
         HALF = "half", "half of a refused batch"
+        PART = "part", "a selection of a batch in doubt"
+        REPLAY = "replay"
 
     advertiser = models.ForeignKey(Advertiser, on_delete=models.PROTECT, related_name="+")
     pixel = models.ForeignKey(Pixel, on_delete=models.CASCADE, related_name="+")
     kind = models.CharField(max_length=16, choices=Kind, default=Kind.ORIGINAL)
     parent = models.ForeignKey("self", on_delete=models.CASCADE, null=True, blank=True, related_name="+")
+    # Of a replay, and its halves: beside the books, which count an event by the delivery that covered it first.
+    replay = models.ForeignKey(
+        "events.Replay", on_delete=models.CASCADE, null=True, blank=True, related_name="+"
+    )
     first_offset = models.BigIntegerField()
     last_offset = models.BigIntegerField()
+    # The offsets of the range that it holds; none: all of them.
+    offsets = ArrayField(models.BigIntegerField(), null=True, blank=True)
     first_received_at = models.DateTimeField()
     last_received_at = models.DateTimeField()
     state = models.CharField(max_length=16, choices=State)
@@ -214,6 +223,9 @@ class Delivery(models.Model):
         indexes = [
             models.Index(fields=["pixel", "first_offset"], name="delivery_range"),
             models.Index(
+                fields=["replay"], condition=models.Q(replay__isnull=False), name="delivery_of_replay"
+            ),
+            models.Index(
                 fields=["pixel", "due_at"],
                 condition=models.Q(state__in=["waiting", "doubt"]),
                 name="delivery_due",
@@ -237,6 +249,12 @@ class Delivery(models.Model):
 
     def __str__(self) -> str:
         return f"delivery {self.pk}: {self.first_offset} … {self.last_offset}, {self.state}"
+
+    def covers(self, log_offset: int) -> bool:
+        """Whether the event at the offset is in it."""
+        if self.offsets is not None:
+            return log_offset in self.offsets
+        return self.first_offset <= log_offset <= self.last_offset
 
 
 class Attempt(models.Model):
@@ -276,6 +294,8 @@ class Rejection(models.Model):
         REFUSED = "refused", "refused by Meta"
         TOO_OLD = "too_old", "too old for Meta"
         CLASH = "clash", "the same event_id came before with other content"
+        ERASED = "erased", "erased at a person's wish before it was sent"
+        GIVEN_UP = "given_up", "in doubt, and given up by a person"
 
     advertiser = models.ForeignKey(Advertiser, on_delete=models.PROTECT, related_name="+")
     pixel = models.ForeignKey(Pixel, on_delete=models.CASCADE, related_name="+")
@@ -321,3 +341,178 @@ class HourlyCount(models.Model):
 
     def __str__(self) -> str:
         return f"{self.taken} × {self.event_name} at {self.hour:%Y-%m-%d %H}h"
+
+
+class DoubtPolicy(models.Model):
+    """What becomes of events of a name that are in doubt. Without a row they are sent again."""
+
+    class Action(models.TextChoices):
+        AGAIN = "again", "send again"
+        HOLD = "hold", "hold for a person"
+
+    advertiser = models.ForeignKey(Advertiser, on_delete=models.PROTECT, related_name="+")
+    pixel = models.ForeignKey(Pixel, on_delete=models.CASCADE, related_name="+")
+    # Empty: every name that has no row of its own.
+    event_name = models.TextField(blank=True)
+    action = models.CharField(max_length=8, choices=Action)
+    changed_by = models.ForeignKey(Person, on_delete=models.SET_NULL, null=True, related_name="+")
+    changed_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        verbose_name_plural = "doubt policies"
+        constraints = [
+            models.UniqueConstraint(fields=["pixel", "event_name"], name="doubt_policy_once_a_name"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.event_name or 'other events'} of pixel {self.pixel_id}: {self.action}"
+
+
+class DoubtDecision(models.Model):
+    """What a person decided about a delivery in doubt: the record of who, and when."""
+
+    class Decision(models.TextChoices):
+        AGAIN = "again", "send again"
+        DELIVERED = "delivered", "treat as delivered"
+        REJECT = "reject", "reject"
+
+    advertiser = models.ForeignKey(Advertiser, on_delete=models.PROTECT, related_name="+")
+    pixel = models.ForeignKey(Pixel, on_delete=models.CASCADE, related_name="+")
+    delivery = models.ForeignKey(Delivery, on_delete=models.CASCADE, related_name="+")
+    decision = models.CharField(max_length=16, choices=Decision)
+    events = models.PositiveIntegerField()
+    decided_by = models.ForeignKey(Person, on_delete=models.SET_NULL, null=True, related_name="+")
+    decided_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        indexes = [models.Index(fields=["delivery"], name="doubt_decision_delivery")]
+
+    def __str__(self) -> str:
+        return f"delivery {self.delivery_id}: {self.decision}"
+
+
+class Replay(models.Model):
+    """Events of an old range, by a filter, to be sent once more: counted first, then confirmed, then sent.
+
+    It goes along the range with a cursor of its own, first counting, then sending.
+    """
+
+    class State(models.TextChoices):
+        COUNTING = "counting"  # what there is, before anybody is asked
+        READY = "ready", "waiting to be confirmed"
+        RUNNING = "running"
+        PAUSED = "paused"
+        DONE = "done"
+        CANCELLED = "cancelled"
+
+    advertiser = models.ForeignKey(Advertiser, on_delete=models.PROTECT, related_name="+")
+    pixel = models.ForeignKey(Pixel, on_delete=models.CASCADE, related_name="+")
+    state = models.CharField(max_length=16, choices=State, default=State.COUNTING)
+    first_offset = models.BigIntegerField()
+    last_offset = models.BigIntegerField()
+    next_offset = models.BigIntegerField()
+    # Empty: all of them. Fates are events.replay.Fate.
+    event_names = ArrayField(models.TextField(), default=list, blank=True)
+    fates = ArrayField(models.CharField(max_length=16), default=list, blank=True)
+    # Of the rejected, only those that Meta refused with this code.
+    code = models.BigIntegerField(null=True, blank=True)
+    # What counting found, by events.replay.Verdict.
+    found = models.JSONField(default=dict, blank=True)
+    # Handed to delivery so far.
+    queued = models.BigIntegerField(db_default=0)
+    requested_by = models.ForeignKey(Person, on_delete=models.SET_NULL, null=True, related_name="+")
+    created_at = models.DateTimeField(db_default=Now())
+    counted_at = models.DateTimeField(null=True, blank=True)
+    confirmed_by = models.ForeignKey(Person, on_delete=models.SET_NULL, null=True, related_name="+")
+    confirmed_at = models.DateTimeField(null=True, blank=True)
+    finished_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        indexes = [
+            models.Index(fields=["pixel", "-id"], name="replay_of_pixel"),
+            models.Index(
+                fields=["id"], condition=models.Q(state__in=["counting", "running"]), name="replay_at_work"
+            ),
+        ]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["pixel"],
+                condition=models.Q(state__in=["running", "paused"]),
+                name="replay_one_at_a_time",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(
+                    first_offset__gte=0,
+                    first_offset__lte=models.F("last_offset"),
+                    next_offset__gte=models.F("first_offset"),
+                    next_offset__lte=models.F("last_offset") + 1,
+                ),
+                name="replay_cursor_within",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"replay {self.pk} of pixel {self.pixel_id}: {self.first_offset} … {self.last_offset}"
+
+
+class Erasure(models.Model):
+    """The wish that all of one person be erased, and the receipt of it. It names nobody once it is done."""
+
+    class Kind(models.TextChoices):
+        EXTERNAL_ID = "external_id"
+        EM = "em", "e-mail address"
+        PH = "ph", "phone number"
+
+    class State(models.TextChoices):
+        RUNNING = "running"
+        DONE = "done"
+
+    advertiser = models.ForeignKey(Advertiser, on_delete=models.PROTECT, related_name="+")
+    # None: all pixels of the advertiser.
+    pixel = models.ForeignKey(Pixel, on_delete=models.SET_NULL, null=True, blank=True, related_name="+")
+    kind = models.CharField(max_length=16, choices=Kind)
+    # SHA-256 of what is looked for, as long as it is looked for.
+    needle = models.CharField(max_length=64, blank=True, db_default="")
+    state = models.CharField(max_length=16, choices=State, default=State.RUNNING)
+    # Our keys of the pixels to go through, and below which offset of each there is still something to look at.
+    cursors = models.JSONField(default=dict, blank=True)
+    total = models.BigIntegerField()
+    looked_at = models.BigIntegerField(db_default=0)
+    events_erased = models.BigIntegerField(db_default=0)
+    # Of them, those that had not been sent, and are not sent any more.
+    events_stopped = models.BigIntegerField(db_default=0)
+    requested_by = models.ForeignKey(Person, on_delete=models.SET_NULL, null=True, related_name="+")
+    created_at = models.DateTimeField(db_default=Now())
+    finished_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=~models.Q(state="done") | models.Q(needle="", finished_at__isnull=False),
+                name="erasure_done_names_nobody",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"erasure {self.pk}: {self.state}"
+
+
+class DoorRefusal(models.Model):
+    """Requests that a door refused, by hour and reason; of the last few, when and under which fbtrace_id of ours."""
+
+    advertiser = models.ForeignKey(Advertiser, on_delete=models.PROTECT, related_name="+")
+    pixel = models.ForeignKey(Pixel, on_delete=models.CASCADE, related_name="+")
+    hour = models.DateTimeField()
+    reason = models.CharField(max_length=80)
+    # The path within the event, by names that we know; what a client made up is not kept.
+    field = models.CharField(max_length=120, blank=True)
+    requests = models.BigIntegerField()
+    sample = models.JSONField(default=list)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["pixel", "hour", "reason", "field"], name="door_refusal_once"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.requests} × {self.reason} at {self.hour:%Y-%m-%d %H}h"

@@ -530,6 +530,8 @@ def test_dispatch_tables_hold_no_payload_and_no_secret(cast: Cast) -> None:
     # secret's number opens nothing; what Meta called with is kept without the tokens in it.
     assert found == {
         "events_delivery.lease_token",
+        # Counts.
+        "events_replay.found",
         "onboarding_credential.scopes",
         "onboarding_credential.secret_id",
         "onboarding_metacallback.body",

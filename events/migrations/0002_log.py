@@ -105,6 +105,11 @@ SAME_ADVERTISER = "".join(
         "events_attempt",
         "events_rejection",
         "events_hourlycount",
+        "events_doubtpolicy",
+        "events_doubtdecision",
+        "events_replay",
+        "events_erasure",
+        "events_doorrefusal",
     )
 )
 
@@ -128,6 +133,14 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp AS $$
             AND credential.created_at <= attempt.started_at
             AND (credential.retired_at IS NULL OR credential.retired_at > attempt.started_at))
     GROUP BY 1
+$$;
+"""
+
+# Whose erasures are under way: the sweep takes each up in its advertiser's scope.
+ERASURES = """
+CREATE FUNCTION events_open_erasures() RETURNS TABLE (erasure_id bigint, advertiser_id bigint)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp AS $$
+    SELECT id, events_erasure.advertiser_id FROM events_erasure WHERE state <> 'done' ORDER BY id
 $$;
 """
 
@@ -159,4 +172,5 @@ class Migration(migrations.Migration):
         migrations.RunSQL(SAME_ADVERTISER),
         migrations.RunSQL(HOT_ROWS),
         migrations.RunSQL(CALLS),
+        migrations.RunSQL(ERASURES),
     ]

@@ -26,20 +26,36 @@ POLICIES: Policies = {
         ("worker", "ALL", "true", "true"),
     ],
     "events_backlog": [READ_BY_APP, ("worker", "ALL", "true", "true")],
-    "events_delivery": [READ_BY_APP, ("worker", "ALL", "true", "true")],
+    "events_delivery": [
+        READ_BY_APP,
+        # A person's decision about what is in doubt.
+        ("app", "UPDATE", REACHED, REACHED),
+        ("worker", "ALL", "true", "true"),
+    ],
     "events_attempt": [READ_BY_APP, ("worker", "ALL", TAKEN_UP, TAKEN_UP)],
     "events_rejection": [
-        READ_BY_APP,
+        ("app", "ALL", REACHED, REACHED),
         ("worker", "ALL", TAKEN_UP, TAKEN_UP),
         ("door", "INSERT", None, "true"),
     ],
-    "events_event": [READ_BY_APP, ("worker", "SELECT", TAKEN_UP, None)],
+    "events_event": [
+        READ_BY_APP,
+        ("worker", "SELECT", TAKEN_UP, None),
+        # Erasure empties payloads: the one update that the log knows.
+        ("worker", "UPDATE", TAKEN_UP, TAKEN_UP),
+    ],
     "events_repeat": [READ_BY_APP, ("door", "SELECT", "true", None)],
     "events_hourlycount": [
         READ_BY_APP,
         ("worker", "SELECT", TAKEN_UP, None),
         ("door", "ALL", "true", "true"),
     ],
+    "events_doubtpolicy": [("app", "ALL", REACHED, REACHED), ("worker", "SELECT", TAKEN_UP, None)],
+    "events_doubtdecision": [("app", "ALL", REACHED, REACHED)],
+    "events_replay": [("app", "ALL", REACHED, REACHED), ("worker", "ALL", "true", "true")],
+    # A hash of what is looked for stands in it: the sweep finds open ones by a function that gives ids alone.
+    "events_erasure": [("app", "ALL", REACHED, REACHED), ("worker", "ALL", TAKEN_UP, TAKEN_UP)],
+    "events_doorrefusal": [READ_BY_APP, ("door", "ALL", "true", "true")],
 }
 
 ALL_ROWS = "SELECT, INSERT, UPDATE, DELETE"
@@ -117,12 +133,25 @@ GRANTS: Grants = {
     "events_pixellog": {"app": "SELECT, INSERT", "worker": "SELECT, UPDATE", "door": "SELECT, UPDATE"},
     "events_appflow": {"app": "SELECT", "worker": "SELECT, INSERT, UPDATE"},
     "events_backlog": {"app": "SELECT", "worker": "SELECT, INSERT, UPDATE"},
-    "events_delivery": {"app": "SELECT", "worker": "SELECT, INSERT, UPDATE"},
+    "events_delivery": {
+        "app": "SELECT, UPDATE (state, due_at, settled_at)",
+        "worker": "SELECT, INSERT, UPDATE",
+    },
     "events_attempt": {"app": "SELECT", "worker": "SELECT, INSERT, UPDATE"},
-    "events_rejection": {"app": "SELECT", "worker": "SELECT, INSERT", "door": "INSERT"},
-    "events_event": {"app": "SELECT", "worker": "SELECT"},
+    # What a replay brought to Meta after all is rejected no more.
+    "events_rejection": {
+        "app": "SELECT, INSERT, DELETE",
+        "worker": "SELECT, INSERT, UPDATE (field), DELETE",
+        "door": "INSERT",
+    },
+    "events_event": {"app": "SELECT", "worker": "SELECT, UPDATE (payload)"},
     "events_repeat": {"app": "SELECT", "door": "SELECT"},
     "events_hourlycount": {"app": "SELECT", "worker": "SELECT", "door": "SELECT, INSERT, UPDATE"},
+    "events_doubtpolicy": {"app": "SELECT, INSERT, UPDATE, DELETE", "worker": "SELECT"},
+    "events_doubtdecision": {"app": "SELECT, INSERT"},
+    "events_replay": {"app": "SELECT, INSERT, UPDATE", "worker": "SELECT, UPDATE"},
+    "events_erasure": {"app": "SELECT, INSERT", "worker": "SELECT, UPDATE"},
+    "events_doorrefusal": {"app": "SELECT", "door": "SELECT, INSERT, UPDATE"},
     # Functions. The policies of a role call them as that role.
     "FUNCTION tenants_person()": {"app": "EXECUTE", "worker": "EXECUTE"},
     "FUNCTION tenants_advertiser()": {"app": "EXECUTE", "worker": "EXECUTE"},
@@ -144,6 +173,7 @@ GRANTS: Grants = {
     "FUNCTION events_calls_of_day(date)": {"worker": "EXECUTE"},
     "FUNCTION events_leases_of_partner(bigint)": {"worker": "EXECUTE"},
     "FUNCTION events_next_of_partner(bigint)": {"worker": "EXECUTE"},
+    "FUNCTION events_open_erasures()": {"worker": "EXECUTE"},
 }
 
 

@@ -10,12 +10,26 @@ from datetime import timedelta
 
 from django.utils import timezone
 
-from events.models import AppFlow, Attempt, Backlog, Delivery, Event, IngestToken, Rejection
+from events.models import (
+    AppFlow,
+    Attempt,
+    Backlog,
+    Delivery,
+    DoorRefusal,
+    DoubtDecision,
+    DoubtPolicy,
+    Erasure,
+    Event,
+    IngestToken,
+    Rejection,
+    Replay,
+)
 from events.services import issue_ingest_token
 from onboarding.models import (
     ConnectionTest,
     GraphCallCount,
     MetaCallback,
+    Notice,
     OnboardingSession,
     Pixel,
     Revocation,
@@ -57,6 +71,9 @@ class Tenant:
     api_key: ApiKey
     token: IngestToken
     event: Event
+    # Done already.
+    replay: Replay
+    erasure: Erasure
     to_partner: Invitation
     to_advertiser: Invitation
     # The links' tokens of the two invitations.
@@ -127,11 +144,20 @@ def make_tenant(name: str) -> Tenant:
     GraphCallCount.objects.create(
         partner=partner, day=timezone.now().date(), source=GraphCallCount.Source.DELIVERIES
     )
+    Notice.objects.create(
+        partner=partner,
+        advertiser=advertiser,
+        credential=credential,
+        kind=Notice.Kind.DIED,
+        about=timezone.now(),
+        state=Notice.State.SENT,
+    )
     Logo.objects.create(partner=partner, content=b"picture", content_type="image/png", digest="0" * 64)
     token, _ = issue_ingest_token(pixel=pixel, name=f"{name} server", created_by=owner)
     append_count(pixel, 1)
     event = Event.objects.get(pixel=pixel)
-    _deliver_and_reject(event)
+    delivery = _deliver_and_reject(event)
+    replay, erasure = _send_again_and_erase(event, delivery, owner)
     return Tenant(
         partner=partner,
         advertiser=advertiser,
@@ -143,6 +169,8 @@ def make_tenant(name: str) -> Tenant:
         api_key=issue_api_key(person=owner, name=f"{name} report")[0],
         token=token,
         event=event,
+        replay=replay,
+        erasure=erasure,
         to_partner=to_partner,
         to_advertiser=to_advertiser,
         partner_link=partner_link,
@@ -153,7 +181,7 @@ def make_tenant(name: str) -> Tenant:
     )
 
 
-def _deliver_and_reject(event: Event) -> None:
+def _deliver_and_reject(event: Event) -> Delivery:
     own = {"advertiser_id": event.advertiser_id, "pixel_id": event.pixel_id}
     AppFlow.objects.create(partner_id=event.advertiser.partner_id, due_at=timezone.now())
     Backlog.objects.create(
@@ -184,3 +212,34 @@ def _deliver_and_reject(event: Event) -> None:
         event_name=event.event_name,
         event_id=event.event_id,
     )
+    return delivery
+
+
+def _send_again_and_erase(event: Event, delivery: Delivery, owner: Person) -> tuple[Replay, Erasure]:
+    own = {"advertiser_id": event.advertiser_id, "pixel_id": event.pixel_id}
+    now = timezone.now()
+    DoubtPolicy.objects.create(**own, event_name="Purchase", action=DoubtPolicy.Action.HOLD, changed_by=owner)
+    DoubtDecision.objects.create(
+        **own, delivery=delivery, decision=DoubtDecision.Decision.AGAIN, events=1, decided_by=owner
+    )
+    DoorRefusal.objects.create(
+        **own, hour=now.replace(minute=0, second=0, microsecond=0), reason="invalid_parameter", requests=1
+    )
+    replay = Replay.objects.create(
+        **own,
+        state=Replay.State.READY,
+        first_offset=event.log_offset,
+        last_offset=event.log_offset,
+        next_offset=event.log_offset + 1,
+        requested_by=owner,
+        counted_at=now,
+    )
+    erasure = Erasure.objects.create(
+        **own,
+        kind=Erasure.Kind.EXTERNAL_ID,
+        state=Erasure.State.DONE,
+        total=1,
+        requested_by=owner,
+        finished_at=now,
+    )
+    return replay, erasure
