@@ -369,6 +369,9 @@ ACCESS: dict[str, Callable[[Person, Tenant], object]] = {
     "onboarding.access.get_connection_test_for": lambda person, of: onboarding.access.get_connection_test_for(
         person, of.test.pk
     ),
+    "onboarding.access.get_session_for": lambda person, of: onboarding.access.get_session_for(
+        person, of.session.pk
+    ),
     "events.access.get_ingest_token_for": lambda person, of: events.access.get_ingest_token_for(
         person, of.token.pk, Act.SEE
     ),
@@ -534,6 +537,7 @@ def test_dispatch_tables_hold_no_payload_and_no_secret(cast: Cast) -> None:
         "events_replay.found",
         "onboarding_credential.scopes",
         "onboarding_credential.secret_id",
+        "onboarding_revocation.secret_id",
         "onboarding_metacallback.body",
         "onboarding_onboardingsession.facts",
         "onboarding_setupcheck.wanted",
