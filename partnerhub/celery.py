@@ -11,12 +11,14 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import threading
 from typing import Any
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "partnerhub.settings")
 os.environ.setdefault("PROCESS", "worker")
 
 import django
+import structlog
 from celery.signals import (
     after_task_publish,
     beat_init,
@@ -25,12 +27,15 @@ from celery.signals import (
     task_postrun,
     task_prerun,
     worker_init,
+    worker_ready,
 )
 
 from partnerhub.lib import metrics, tracing
 from partnerhub.lib.broker import make_app
 from partnerhub.lib.config import ConfigurationError, config
 from partnerhub.lib.pulse import Pulse
+
+logger = structlog.get_logger(__name__)
 
 try:
     app = make_app(config(), "worker", publishes_only=False)
@@ -75,6 +80,26 @@ def _watch_beat(**_: Any) -> None:
     pulse = Pulse(config().database_url_worker.get_secret_value())
     # Beat does nothing but publish.
     after_task_publish.connect(lambda **_: pulse.beat(), weak=False)
+
+
+@worker_ready.connect(weak=False)
+def _look_at_graph(**_: Any) -> None:
+    # Beside its work, which does not wait for it: Graph may be away, and is then tried again and again anyway.
+    threading.Thread(target=_look_at_version, name="graph-version", daemon=True).start()
+
+
+def _look_at_version() -> None:
+    from partnerhub.lib.graph import graph_client
+    from partnerhub.lib.graph.errors import GraphError
+
+    wanted = config().graph_api_version
+    try:
+        spoken = graph_client().probe(deadline_seconds=config().delivery_deadline_seconds).version
+    except GraphError as error:
+        logger.warning("Graph does not answer", reason=str(error))
+        return
+    if spoken not in (wanted, None):
+        logger.critical("Graph does not speak GRAPH_API_VERSION", wanted=wanted, spoken=spoken)
 
 
 def _be_watched(process: metrics.Process) -> None:

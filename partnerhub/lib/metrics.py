@@ -18,8 +18,8 @@ from typing import Any, ClassVar, Final, Literal
 
 from partnerhub.lib.config import config
 
-Process = Literal["web", "collector", "worker", "beat"]
-PROCESSES: Final = ("web", "collector", "worker", "beat")
+Process = Literal["web", "collector", "worker", "beat", "operator"]
+PROCESSES: Final = ("web", "collector", "worker", "beat", "operator")
 
 OTHER: Final = "other"
 # Of a request and of a commit: a door answers in milliseconds, and gives up at COLLECTOR_ANSWER_SECONDS.

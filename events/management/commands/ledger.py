@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
+import time
 from argparse import ArgumentParser
 from typing import Any, Final
 
 from django.core.management.base import BaseCommand
 
 from events.ledger import Account, Audit, audit_ledger
+from partnerhub.lib import metrics
 from partnerhub.lib.config import config
 
 _COLUMNS: Final = (
@@ -40,6 +42,9 @@ class Command(BaseCommand):
             # Whoever takes over has its turns: a sweep, and the look of an idle worker.
             overdue_seconds=3 * config().delivery_sweep_seconds,
         )
+        metrics.begin("operator")
+        metrics.LEDGER_FINDINGS.set(len(audit.findings))
+        metrics.LEDGER_CHECKED.set(time.time())
         for line in report(audit):
             self.stdout.write(line)
         if not audit.holds:

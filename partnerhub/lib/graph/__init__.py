@@ -3,9 +3,9 @@
 import functools
 
 from partnerhub.lib.config import config
-from partnerhub.lib.graph.client import GraphAnswer, GraphClient
+from partnerhub.lib.graph.client import GraphAnswer, GraphClient, GraphProbe
 
-__all__ = ["GraphAnswer", "GraphClient", "graph_client"]
+__all__ = ["GraphAnswer", "GraphClient", "GraphProbe", "graph_client"]
 
 
 @functools.cache

@@ -7,6 +7,7 @@ checked first, so that no id that was typed into a form can become another addre
 
 from __future__ import annotations
 
+import email.utils
 import hashlib
 import hmac
 import ipaddress
@@ -15,6 +16,7 @@ import ssl
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
@@ -31,7 +33,7 @@ from partnerhub.lib.graph.errors import (
     retry_after,
     usage_from,
 )
-from partnerhub.lib.graph.transport import NoAnswer, NothingLeft, Silence, Transport
+from partnerhub.lib.graph.transport import Answer, NoAnswer, NothingLeft, Silence, Transport
 from partnerhub.lib.vault import Secret
 
 # Ids and edges of Graph: `1000000000001/events`, `me/permissions`, `act_1/adspixels`.
@@ -42,6 +44,19 @@ _TOKEN = re.compile(r"[!-~]+")
 PAGES_READ = 200
 # Meta's dialog is at another host than its API; a stand-in plays both.
 _API_HOST, _DIALOG_BASE = "graph.facebook.com", "https://www.facebook.com"
+
+
+_HEADERS = {"Accept": "application/json", "User-Agent": "partnerhub"}
+
+
+@dataclass(frozen=True, slots=True)
+class GraphProbe:
+    """What an answer of Graph's says of itself."""
+
+    # The one that Graph spoke, which is another one than was asked for where that was withdrawn.
+    version: str | None
+    # Graph's clock, in whole seconds.
+    date: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +115,15 @@ class GraphClient:
     def close(self) -> None:
         """Close the idle connections. The client can be used on."""
         self._transport.close()
+
+    def probe(self, *, deadline_seconds: float) -> GraphProbe:
+        """What Graph's refusal of a call without a token tells. Raises Unsent or InDoubt where none comes."""
+        answer = self._exchange("GET", "me", _HEADERS, b"", deadline_seconds)
+        try:
+            date = email.utils.parsedate_to_datetime(answer.headers.get("date", ""))
+        except ValueError:
+            date = None
+        return GraphProbe(answer.headers.get("facebook-api-version"), date)
 
     def get(
         self,
@@ -227,7 +251,7 @@ class GraphClient:
         hidden: tuple[str, ...] = (),
     ) -> GraphAnswer:
         """Every call goes through here: it returns, or raises the GraphError that came of it."""
-        headers = {"Accept": "application/json", "User-Agent": "partnerhub"}
+        headers = dict(_HEADERS)
         if token is not None:
             if not _TOKEN.fullmatch(token.reveal()):
                 raise CredentialRefused("The token holds characters that no token has; nothing was sent.")
@@ -236,16 +260,22 @@ class GraphClient:
         if method == "POST":
             headers["Content-Type"] = "application/json"
         started = time.monotonic()
+        answer = self._exchange(method, target, headers, body, deadline_seconds)
+        elapsed_ms = round((time.monotonic() - started) * 1000)
+        return _read(answer.status, answer.headers, answer.content, elapsed_ms, hidden=hidden)
+
+    def _exchange(
+        self, method: str, target: str, headers: Mapping[str, str], body: bytes, deadline_seconds: float
+    ) -> Answer:
+        deadline = time.monotonic() + deadline_seconds
         try:
-            answer = self._transport.exchange(
-                method, self._prefix + target, headers=headers, body=body, deadline=started + deadline_seconds
+            return self._transport.exchange(
+                method, self._prefix + target, headers=headers, body=body, deadline=deadline
             )
         except NothingLeft as failure:
             raise Unsent(f"No connection to Graph was made ({failure}).") from None
         except NoAnswer as failure:
             raise _in_doubt(failure, deadline_seconds) from None
-        elapsed_ms = round((time.monotonic() - started) * 1000)
-        return _read(answer.status, answer.headers, answer.content, elapsed_ms, hidden=hidden)
 
 
 def _is_loopback(host: str) -> bool:
