@@ -102,13 +102,14 @@ _COLUMN: Final = {
 
 _LOGS: Final = """
 SELECT log.pixel_id, pixel.meta_id, log.head, log.tail, log.awake, pixel.held_at IS NOT NULL,
-    log.advertiser_id = pixel.advertiser_id
+    log.advertiser_id = pixel.advertiser_id, log.kept_from
 FROM events_pixellog AS log JOIN onboarding_pixel AS pixel ON pixel.id = log.pixel_id
 WHERE log.pixel_id = ANY (%s) ORDER BY log.pixel_id
 """
 _DENSE: Final = """
-SELECT pixel_id, count(*), count(DISTINCT log_offset), min(log_offset), max(log_offset)
-FROM events_event WHERE pixel_id = ANY (%s) GROUP BY pixel_id
+SELECT log.pixel_id, count(*), count(DISTINCT log_offset), min(log_offset), max(log_offset)
+FROM events_event AS event JOIN events_pixellog AS log ON log.pixel_id = event.pixel_id
+WHERE event.pixel_id = ANY (%s) AND event.log_offset >= log.kept_from GROUP BY log.pixel_id
 """
 # A lease may have ended this long ago without anybody having taken the delivery over yet.
 _DELIVERIES: Final = """
@@ -123,6 +124,7 @@ JOIN events_event AS event
     ON event.advertiser_id = delivery.advertiser_id AND event.pixel_id = delivery.pixel_id
     AND event.log_offset BETWEEN delivery.first_offset AND delivery.last_offset
     AND event.received_at BETWEEN delivery.first_received_at AND delivery.last_received_at
+JOIN events_pixellog AS log ON log.pixel_id = event.pixel_id AND event.log_offset >= log.kept_from
 WHERE delivery.pixel_id = ANY (%s) AND delivery.state <> 'split'
   AND NOT EXISTS (
     SELECT FROM events_rejection AS rejection
@@ -153,18 +155,27 @@ SELECT rejection.pixel_id, count(*),
         SELECT FROM events_event AS event
         WHERE event.pixel_id = rejection.pixel_id AND event.log_offset = rejection.log_offset
           AND event.event_id = rejection.event_id))
-FROM events_rejection AS rejection WHERE rejection.pixel_id = ANY (%s) GROUP BY rejection.pixel_id
+FROM events_rejection AS rejection
+JOIN events_pixellog AS log ON log.pixel_id = rejection.pixel_id AND rejection.log_offset >= log.kept_from
+WHERE rejection.pixel_id = ANY (%s) GROUP BY rejection.pixel_id
 """
 _DOUBTS: Final = """
 SELECT pixel_id, count(*) FROM events_attempt
 WHERE pixel_id = ANY (%s) AND outcome = 'doubt' GROUP BY pixel_id
 """
 _COUNTERS: Final = """
+WITH log AS (
+    -- Days are dropped whole: of a pixel all hours before the first event that is kept, and that day's are there.
+    SELECT pixel_id, kept_from, CASE WHEN kept_from = 0 THEN '-infinity' ELSE coalesce((
+        SELECT date_trunc('day', received_at, 'UTC') FROM events_event AS event
+        WHERE event.advertiser_id = events_pixellog.advertiser_id AND event.pixel_id = events_pixellog.pixel_id
+          AND log_offset = kept_from), 'infinity') END AS since
+    FROM events_pixellog WHERE pixel_id = ANY (%(pixels)s))
 SELECT pixel_id, hour, event_name, origin, coalesce(counted.taken, 0), coalesce(kept.taken, 0)
-FROM (SELECT * FROM events_hourlycount WHERE pixel_id = ANY (%(pixels)s)) AS counted
+FROM (SELECT counted.* FROM events_hourlycount AS counted JOIN log USING (pixel_id) WHERE hour >= since) AS counted
 FULL JOIN (
     SELECT pixel_id, date_trunc('hour', received_at, 'UTC') AS hour, event_name, origin, count(*) AS taken
-    FROM events_event WHERE pixel_id = ANY (%(pixels)s) GROUP BY 1, 2, 3, 4
+    FROM events_event JOIN log USING (pixel_id) WHERE log_offset >= kept_from GROUP BY 1, 2, 3, 4
 ) AS kept USING (pixel_id, hour, event_name, origin)
 WHERE coalesce(counted.taken, 0) <> coalesce(kept.taken, 0)
 """
@@ -258,8 +269,8 @@ class _Recount:
             self._set_aside[pixel_id].append(_Piece(first, last, f"backlog {backlog_id}"))
         kept = {row[0]: row[1:] for row in self._rows(_DENSE)}
         self._count()
-        for pixel_id, _, head, tail, awake, is_held, is_owners in logs:
-            first_kept = self._dense(pixel_id, head, kept.get(pixel_id))
+        for pixel_id, _, head, tail, awake, is_held, is_owners, first_kept in logs:
+            self._dense(pixel_id, first_kept, head, kept.get(pixel_id))
             self._cover(pixel_id, first_kept, tail)
             self._sum(pixel_id, head - first_kept)
             set_aside = sum(piece.last - piece.first + 1 for piece in self._set_aside[pixel_id])
@@ -303,13 +314,19 @@ class _Recount:
         for pixel_id, count in self._rows(_DOUBTS):
             accounts[pixel_id].doubts = count
 
-    def _dense(self, pixel_id: int, head: int, kept: tuple[int, int, int, int] | None) -> int:
-        """L1; the first offset that is kept."""
+    def _dense(
+        self, pixel_id: int, first_kept: int, head: int, kept: tuple[int, int, int, int] | None
+    ) -> None:
+        """L1; what retention dropped is not missed."""
         if kept is None:
-            if head:
-                self._find("L1", pixel_id, f"the log's head is {head}, and no event is kept")
-            return head
+            if head > first_kept:
+                self._find(
+                    "L1", pixel_id, f"the log's head is {head}, and no event from {first_kept} on is kept"
+                )
+            return
         count, distinct, first, last = kept
+        if first != first_kept:
+            self._find("L1", pixel_id, f"the first event kept is {first}, and not {first_kept}")
         self._audit.accounts[pixel_id].taken = count
         if last != head - 1:
             self._find("L1", pixel_id, f"the last event kept is {last}, and the head is {head}")
@@ -317,7 +334,6 @@ class _Recount:
             self._find("L1", pixel_id, f"{count - distinct} offsets are there twice")
         if distinct != last - first + 1:
             self._find("L1", pixel_id, f"{last - first + 1 - distinct} offsets are missing")
-        return first
 
     def _cover(self, pixel_id: int, first_kept: int, tail: int) -> None:
         """L3: originals and what backlogs have left tile what is before the tail, halves tile their parent."""

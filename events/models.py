@@ -41,6 +41,8 @@ class PixelLog(models.Model):
     advertiser = models.ForeignKey(Advertiser, on_delete=models.PROTECT, related_name="+")
     head = models.BigIntegerField(db_default=0)
     tail = models.BigIntegerField(db_default=0)
+    # Events before it may be gone: their days are dropped (events.delivery.retention).
+    kept_from = models.BigIntegerField(db_default=0)
     # Receive times never go back within a log, so a range of offsets is a range of days, too.
     head_received_at = models.DateTimeField(null=True, blank=True)
     tail_received_at = models.DateTimeField(null=True, blank=True)
@@ -62,6 +64,10 @@ class PixelLog(models.Model):
         constraints = [
             models.CheckConstraint(
                 condition=models.Q(tail__gte=0, tail__lte=models.F("head")), name="pixel_log_tail_within_head"
+            ),
+            models.CheckConstraint(
+                condition=models.Q(kept_from__gte=0, kept_from__lte=models.F("tail")),
+                name="pixel_log_drops_what_was_claimed",
             ),
         ]
 

@@ -312,7 +312,7 @@ def event_page(pixel: Pixel, *, before: int | None = None, size: int = PAGE_SIZE
         .order_by("-log_offset")
     )
     rows = _with_fates(pixel, events)
-    older = rows[-1].log_offset if rows and rows[-1].log_offset > 0 else None
+    older = rows[-1].log_offset if rows and rows[-1].log_offset > log.kept_from else None
     return EventPage(rows, older)
 
 

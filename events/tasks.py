@@ -6,6 +6,7 @@ from celery import shared_task
 
 from events import letters
 from events.call_counts import count_calls as count_calls_anew
+from events.delivery import retention
 from events.delivery import sweep as sweeping
 from events.delivery.engine import deliver_pixel
 from events.delivery.progress import PROGRESS
@@ -42,3 +43,9 @@ def tell_people() -> None:
 def count_calls() -> None:
     """Count the calls that App Review asks for."""
     count_calls_anew()
+
+
+@shared_task(name="events.drop_old_days", ignore_result=True)
+def drop_old_days() -> None:
+    """Drop the days of the log that nobody keeps any more."""
+    retention.drop_old_days()

@@ -89,6 +89,7 @@ class PartnerAdmin(OperatorAdmin):
         "business_id",
         "delivery_weight",
         "delivery_ceiling",
+        "log_retention_days",
         "created_at",
     )
     editable = (
@@ -98,6 +99,7 @@ class PartnerAdmin(OperatorAdmin):
         "business_id",
         "delivery_weight",
         "delivery_ceiling",
+        "log_retention_days",
     )
     list_display = ("name", "partner_agent", "meta_app_id", "created_at")
     search_fields = ("name", "partner_agent")

@@ -104,6 +104,8 @@ class Partner(models.Model):
     # long, and no more of its sends are under way at once (none: as many as Meta and the workers take).
     delivery_weight = models.PositiveSmallIntegerField(db_default=1)
     delivery_ceiling = models.PositiveSmallIntegerField(null=True, blank=True)
+    # Days for which its events are kept, where it is not LOG_RETENTION_DAYS.
+    log_retention_days = models.PositiveSmallIntegerField(null=True, blank=True)
     # Names the partner in the addresses that Meta calls; random, so that it tells nothing.
     callback_key = models.CharField(max_length=43, unique=True, default=new_token)
     # What Meta's webhook handshake must repeat.
@@ -128,6 +130,10 @@ class Partner(models.Model):
             models.CheckConstraint(
                 condition=models.Q(delivery_ceiling=None) | models.Q(delivery_ceiling__gte=1),
                 name="partner_ceiling_lets_one_through",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(log_retention_days=None) | models.Q(log_retention_days__gte=1),
+                name="partner_keeps_a_day_at_least",
             ),
         ]
 

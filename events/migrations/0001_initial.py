@@ -260,6 +260,7 @@ class Migration(migrations.Migration):
                 ),
                 ("head", models.BigIntegerField(db_default=0)),
                 ("tail", models.BigIntegerField(db_default=0)),
+                ("kept_from", models.BigIntegerField(db_default=0)),
                 ("head_received_at", models.DateTimeField(blank=True, null=True)),
                 ("tail_received_at", models.DateTimeField(blank=True, null=True)),
                 ("awake", models.BooleanField(db_default=False)),
@@ -470,6 +471,13 @@ class Migration(migrations.Migration):
             constraint=models.CheckConstraint(
                 condition=models.Q(("tail__gte", 0), ("tail__lte", models.F("head"))),
                 name="pixel_log_tail_within_head",
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="pixellog",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("kept_from__gte", 0), ("kept_from__lte", models.F("tail"))),
+                name="pixel_log_drops_what_was_claimed",
             ),
         ),
         migrations.AddConstraint(

@@ -94,6 +94,107 @@ SET search_path = public, pg_temp AS $$
 $$;
 """
 
+# What retention asks and does, as the owner: no running process may detach or drop. None of them touches a day that
+# is not over by a day at least, or that holds what is not settled; `partner` limits them to one partner's rows.
+RETENTION = """
+CREATE FUNCTION events_retention_of_partners() RETURNS TABLE (partner_id bigint, days integer) LANGUAGE sql STABLE
+SECURITY DEFINER SET search_path = public, pg_temp AS $$
+    SELECT id, log_retention_days::integer FROM tenants_partner ORDER BY id
+$$;
+CREATE FUNCTION events_day_is_settled(day date, partner bigint) RETURNS boolean LANGUAGE sql STABLE
+SECURITY DEFINER SET search_path = public, pg_temp AS $$
+    WITH ends AS (SELECT (day + 1)::timestamp AT TIME ZONE 'UTC' AS at),
+    waits AS (
+        SELECT log.advertiser_id FROM events_pixellog AS log, ends
+        WHERE log.tail < log.head AND log.tail_received_at < ends.at
+        UNION ALL
+        SELECT backlog.advertiser_id FROM events_backlog AS backlog, ends
+        WHERE backlog.drained_at IS NULL AND backlog.next_received_at < ends.at
+        UNION ALL
+        SELECT delivery.advertiser_id FROM events_delivery AS delivery, ends
+        WHERE delivery.state IN ('waiting', 'doubt') AND delivery.first_received_at < ends.at
+        UNION ALL
+        SELECT delivery.advertiser_id FROM events_delivery AS delivery, ends
+        WHERE delivery.state IN ('claimed', 'sending') AND delivery.first_received_at < ends.at)
+    SELECT day < (now() AT TIME ZONE 'UTC')::date - 1 AND NOT EXISTS (
+        SELECT FROM waits JOIN tenants_advertiser AS advertiser ON advertiser.id = waits.advertiser_id
+        WHERE partner IS NULL OR advertiser.partner_id = partner)
+$$;
+CREATE FUNCTION events_ends_of_day(day date, partner bigint)
+RETURNS TABLE (pixel_id bigint, next_offset bigint) LANGUAGE plpgsql STABLE
+SECURITY DEFINER SET search_path = public, pg_temp AS $$
+DECLARE
+    leaf text := 'events_event_' || to_char(day, 'YYYYMMDD');
+BEGIN
+    IF to_regclass(leaf) IS NOT NULL THEN
+        RETURN QUERY EXECUTE format(
+            'SELECT event.pixel_id, max(event.log_offset) + 1 FROM %I AS event'
+            ' JOIN tenants_advertiser AS advertiser ON advertiser.id = event.advertiser_id'
+            ' WHERE $1 IS NULL OR advertiser.partner_id = $1 GROUP BY event.pixel_id ORDER BY 1', leaf)
+            USING partner;
+    END IF;
+END
+$$;
+-- Detaches the day's tables, or drops them where they are detached: two commits, so that the lock on the log as a
+-- whole, which a door needs for a moment at each commit, lasts no longer than taking the day out of its list. Who
+-- does not get it in a tenth of a second gives up, and those behind it in the line go on.
+CREATE FUNCTION events_drop_day(day date) RETURNS text LANGUAGE plpgsql
+SECURITY DEFINER SET search_path = public, pg_temp AS $$
+DECLARE
+    done text := 'gone';
+    parent text;
+    leaf text;
+BEGIN
+    PERFORM set_config('lock_timeout', '100ms', true);
+    IF NOT events_day_is_settled(day, NULL) THEN
+        RETURN 'unsettled';
+    END IF;
+    FOREACH parent IN ARRAY ARRAY['events_event', 'events_repeat'] LOOP
+        leaf := parent || '_' || to_char(day, 'YYYYMMDD');
+        IF EXISTS (SELECT FROM pg_inherits WHERE inhrelid = to_regclass(leaf)) THEN
+            EXECUTE format('ALTER TABLE %I DETACH PARTITION %I', parent, leaf);
+            done := 'detached';
+        END IF;
+    END LOOP;
+    IF done = 'detached' THEN
+        RETURN done;
+    END IF;
+    FOREACH parent IN ARRAY ARRAY['events_event', 'events_repeat'] LOOP
+        leaf := parent || '_' || to_char(day, 'YYYYMMDD');
+        IF to_regclass(leaf) IS NOT NULL THEN
+            EXECUTE format('DROP TABLE %I', leaf);
+            done := 'dropped';
+        END IF;
+    END LOOP;
+    RETURN done;
+END
+$$;
+-- A partner that keeps its events for less than others do: its rows leave the day, which stays.
+CREATE FUNCTION events_trim_day(day date, partner bigint) RETURNS bigint LANGUAGE plpgsql
+SECURITY DEFINER SET search_path = public, pg_temp AS $$
+DECLARE
+    gone bigint := 0;
+    parent text;
+    leaf text;
+    count bigint;
+BEGIN
+    IF partner IS NULL OR NOT events_day_is_settled(day, partner) THEN
+        RETURN 0;
+    END IF;
+    FOREACH parent IN ARRAY ARRAY['events_event', 'events_repeat'] LOOP
+        leaf := parent || '_' || to_char(day, 'YYYYMMDD');
+        CONTINUE WHEN to_regclass(leaf) IS NULL;
+        EXECUTE format(
+            'DELETE FROM %I WHERE advertiser_id IN (SELECT id FROM tenants_advertiser WHERE partner_id = $1)', leaf)
+            USING partner;
+        GET DIAGNOSTICS count = ROW_COUNT;
+        gone := gone + count;
+    END LOOP;
+    RETURN gone;
+END
+$$;
+"""
+
 SAME_ADVERTISER = "".join(
     f"ALTER TABLE {table} ADD CONSTRAINT {table}_of_same_advertiser"
     " FOREIGN KEY (pixel_id, advertiser_id) REFERENCES onboarding_pixel (id, advertiser_id);"
@@ -169,6 +270,7 @@ class Migration(migrations.Migration):
         migrations.RunSQL(TABLES),
         migrations.RunPython(make_function, migrations.RunPython.noop),
         migrations.RunSQL(OF_PARTNER),
+        migrations.RunSQL(RETENTION),
         migrations.RunSQL(SAME_ADVERTISER),
         migrations.RunSQL(HOT_ROWS),
         migrations.RunSQL(CALLS),

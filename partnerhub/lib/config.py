@@ -155,6 +155,8 @@ class Config(BaseModel):
     delivery_sweep_seconds: Seconds = 10.0
     # What is in doubt is sent again so often, and may count twice each time; then it is kept for a person.
     delivery_doubt_retries: Annotated[int, Field(ge=0)] = 2
+    # A day's events are dropped after so many days, once all of them are settled; a partner may have its own number.
+    log_retention_days: Annotated[int, Field(ge=1)] = 30
     # Work waits and this worker takes none: after so long it ends, to be started anew.
     delivery_stuck_seconds: Seconds = 120.0
 

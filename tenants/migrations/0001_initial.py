@@ -65,6 +65,7 @@ class Migration(migrations.Migration):
                 ("brand_colour", models.CharField(blank=True, max_length=7)),
                 ("delivery_weight", models.PositiveSmallIntegerField(db_default=1)),
                 ("delivery_ceiling", models.PositiveSmallIntegerField(blank=True, null=True)),
+                ("log_retention_days", models.PositiveSmallIntegerField(blank=True, null=True)),
                 (
                     "callback_key",
                     models.CharField(default=tenants.tokens.new_token, max_length=43, unique=True),
@@ -357,6 +358,15 @@ class Migration(migrations.Migration):
             constraint=models.CheckConstraint(
                 condition=models.Q(("delivery_ceiling", None), ("delivery_ceiling__gte", 1), _connector="OR"),
                 name="partner_ceiling_lets_one_through",
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="partner",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    ("log_retention_days", None), ("log_retention_days__gte", 1), _connector="OR"
+                ),
+                name="partner_keeps_a_day_at_least",
             ),
         ),
         migrations.AddField(
