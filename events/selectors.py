@@ -14,6 +14,7 @@ from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from events.health import BADGES, RANK, WORDS, Facts, Health, Verdict, judge
+from events.losses import first_losses, time_left
 from events.models import Attempt, Backlog, Delivery, Event, HourlyCount, IngestToken, PixelLog, Rejection
 from events.notices import describe
 from onboarding.models import ConnectionTest, Credential, Pixel
@@ -48,6 +49,14 @@ class PixelOverview:
     waiting: int
     in_doubt: int
     rejected: int
+    # Of a pixel that is held: when the first of its events would be too old for Meta.
+    first_loss_at: datetime | None
+    now: datetime
+
+    @property
+    def time_left(self) -> str:
+        """How long until the first loss, in words; empty where none is near."""
+        return "" if self.first_loss_at is None else time_left(self.first_loss_at, now=self.now)
 
     @property
     def taken_today(self) -> int:
@@ -70,6 +79,7 @@ def overviews(pixels: Sequence[Pixel], *, now: datetime) -> list[PixelOverview]:
     logs = {log.pixel_id: log for log in PixelLog.objects.filter(pixel__in=ids)}
     piles = _piles(ids)
     open_ranges = _open_ranges(ids)
+    losses = first_losses(pixel.pk for pixel in pixels if pixel.hold)
     hours = _hours(ids, now=now)
     day_ago = now - timedelta(hours=24)
     rejected = dict(
@@ -105,6 +115,8 @@ def overviews(pixels: Sequence[Pixel], *, now: datetime) -> list[PixelOverview]:
                 waiting=waiting,
                 in_doubt=ranges.in_doubt,
                 rejected=rejected.get(pixel.pk, 0),
+                first_loss_at=losses.get(pixel.pk),
+                now=now,
             )
         )
     return found
@@ -421,10 +433,21 @@ class FleetRow:
         return min(self.pixels, key=lambda overview: overview.verdict.rank, default=None)
 
     @property
-    def rank(self) -> tuple[int, int]:
-        """For sorting: worst state first, then most events waiting."""
-        worst = self.worst
-        return (worst.verdict.rank if worst else RANK[Health.NOT_CONNECTED], -self.waiting)
+    def first_loss(self) -> PixelOverview | None:
+        """The pixel whose events can wait the least; None where no held pixel has any waiting."""
+        held = [overview for overview in self.pixels if overview.first_loss_at is not None]
+        return min(held, key=lambda overview: overview.first_loss_at or overview.now, default=None)
+
+    @property
+    def rank(self) -> tuple[int, bool, float, int]:
+        """For sorting: worst state first, then the least time until a loss, then most events waiting."""
+        worst, loss = self.worst, self.first_loss
+        return (
+            worst.verdict.rank if worst else RANK[Health.NOT_CONNECTED],
+            loss is None,
+            loss.first_loss_at.timestamp() if loss and loss.first_loss_at else 0.0,
+            -self.waiting,
+        )
 
     @property
     def waiting(self) -> int:
