@@ -81,6 +81,13 @@ class _Delivery(NamedTuple):
     last: int
     is_overdue: bool
     has_due_time: bool
+    offsets: list[int] | None
+    replay_id: int | None
+
+    @property
+    def held(self) -> list[int]:
+        """Its offsets, in order."""
+        return list(range(self.first, self.last + 1)) if self.offsets is None else sorted(self.offsets)
 
 
 class _Piece(NamedTuple):
@@ -114,7 +121,7 @@ WHERE event.pixel_id = ANY (%s) AND event.log_offset >= log.kept_from GROUP BY l
 # A lease may have ended this long ago without anybody having taken the delivery over yet.
 _DELIVERIES: Final = """
 SELECT pixel_id, id, parent_id, kind, state, first_offset, last_offset,
-    coalesce(lease_until < now() - %s * interval '1 second', false), due_at IS NOT NULL
+    coalesce(lease_until < now() - %s * interval '1 second', false), due_at IS NOT NULL, offsets, replay_id
 FROM events_delivery WHERE pixel_id = ANY (%s) ORDER BY first_offset, id
 """
 _OF_DELIVERIES: Final = """
@@ -124,8 +131,11 @@ JOIN events_event AS event
     ON event.advertiser_id = delivery.advertiser_id AND event.pixel_id = delivery.pixel_id
     AND event.log_offset BETWEEN delivery.first_offset AND delivery.last_offset
     AND event.received_at BETWEEN delivery.first_received_at AND delivery.last_received_at
+    AND (delivery.offsets IS NULL OR event.log_offset = ANY (delivery.offsets))
 JOIN events_pixellog AS log ON log.pixel_id = event.pixel_id AND event.log_offset >= log.kept_from
 WHERE delivery.pixel_id = ANY (%s) AND delivery.state <> 'split'
+  -- A replay is beside the books: its events stand where they stood, until they are accepted.
+  AND delivery.replay_id IS NULL
   AND NOT EXISTS (
     SELECT FROM events_rejection AS rejection
     WHERE rejection.pixel_id = event.pixel_id AND rejection.log_offset = event.log_offset)
@@ -193,19 +203,30 @@ _OWNED_TABLES: Final = (
     "events_rejection",
     "events_hourlycount",
     "events_ingesttoken",
+    "events_doubtpolicy",
+    "events_doubtdecision",
+    "events_replay",
+    "events_doorrefusal",
 )
 _EVENTS: Final = """
 SELECT event.log_offset, event.event_name, event.event_id, event.payload, rejection.reason, delivery.state,
+    -- What may have come twice: each doubt, and each replay that Meta took.
     (SELECT count(*) FROM events_attempt AS attempt
      JOIN events_delivery AS tried ON tried.id = attempt.delivery_id
-     WHERE attempt.pixel_id = event.pixel_id AND attempt.outcome = 'doubt'
-       AND event.log_offset BETWEEN tried.first_offset AND tried.last_offset)
+     WHERE attempt.pixel_id = event.pixel_id
+       AND (attempt.outcome = 'doubt' OR attempt.outcome = 'accepted' AND tried.replay_id IS NOT NULL)
+       AND event.log_offset BETWEEN tried.first_offset AND tried.last_offset
+       AND (tried.offsets IS NULL OR event.log_offset = ANY (tried.offsets))),
+    EXISTS (SELECT FROM events_doubtdecision AS decided
+            WHERE decided.delivery_id = delivery.id AND decided.decision = 'delivered')
 FROM events_event AS event
 LEFT JOIN events_rejection AS rejection
     ON rejection.pixel_id = event.pixel_id AND rejection.log_offset = event.log_offset
 LEFT JOIN events_delivery AS delivery
     ON delivery.pixel_id = event.pixel_id AND delivery.state <> 'split'
     AND event.log_offset BETWEEN delivery.first_offset AND delivery.last_offset
+    AND (delivery.offsets IS NULL OR event.log_offset = ANY (delivery.offsets))
+    AND delivery.replay_id IS NULL
 WHERE event.pixel_id = %s
 """
 _SHOWN: Final = 5
@@ -337,14 +358,14 @@ class _Recount:
 
     def _cover(self, pixel_id: int, first_kept: int, tail: int) -> None:
         """L3: originals and what backlogs have left tile what is before the tail, halves tile their parent."""
-        halves: dict[int, list[_Piece]] = defaultdict(list)
+        halves: dict[int, list[_Delivery]] = defaultdict(list)
         covers = list(self._set_aside[pixel_id])
         for delivery in self._deliveries[pixel_id]:
             piece = _Piece(delivery.first, delivery.last, f"delivery {delivery.id}")
-            if delivery.parent_id is None:
+            if delivery.parent_id is not None:
+                halves[delivery.parent_id].append(delivery)
+            elif delivery.replay_id is None:
                 covers.append(piece)
-            else:
-                halves[delivery.parent_id].append(piece)
         kept = sorted(piece for piece in covers if piece.last >= first_kept)
         if gap := _first_gap(kept, min(first_kept, kept[0].first) if kept else tail, tail):
             self._find("L3", pixel_id, f"the deliveries do not tile the claimed part: {gap}")
@@ -354,8 +375,8 @@ class _Recount:
                 self._find(
                     "L3", pixel_id, f"delivery {delivery.id} is {delivery.state} with {len(children)} halves"
                 )
-            elif children and (gap := _first_gap(children, delivery.first, delivery.last + 1)):
-                self._find("L3", pixel_id, f"the halves of delivery {delivery.id} do not tile it: {gap}")
+            elif children and sorted(one for child in children for one in child.held) != delivery.held:
+                self._find("L3", pixel_id, f"the halves of delivery {delivery.id} do not tile it")
         for parent_id in halves:
             self._find("L3", pixel_id, f"halves of delivery {parent_id}, which is not this pixel's")
 
@@ -414,16 +435,19 @@ def _truth(cursor: Any, audit: Audit, pixel_id: int, at_meta: Mapping[Key, AtMet
     cursor.execute(_EVENTS, [pixel_id])
     found: dict[str, list[Key]] = defaultdict(list)
     known: set[Key] = set()
-    for _, name, event_id, payload, reason, state, doubts in cursor.fetchall():
+    for _, name, event_id, payload, reason, state, doubts, is_decided in cursor.fetchall():
         key = (name, event_id)
         if reason == "clash":
             continue
         known.add(key)
         stored = at_meta.get(key)
         is_accepted = reason is None and state == "accepted"
+        if is_accepted and stored is None and is_decided:
+            # A person took it for delivered; Meta has never said so.
+            continue
         if is_accepted and stored is None:
             found["L6 accepted and not at Meta"].append(key)
-        elif is_accepted and stored and stored.digest != _digest(payload):
+        elif is_accepted and stored and payload and stored.digest != _digest(payload):
             found["L6 at Meta other than stored"].append(key)
         elif reason is not None and stored is not None and not doubts:
             found["L6 rejected, at Meta, and no doubt on record"].append(key)

@@ -83,15 +83,16 @@ class Lane(StrEnum):
     DUE = "due"  # a delivery that waits for another attempt
     LIVE = "live"  # the log, from its tail on
     BACKLOG = "backlog"  # what was set aside
+    REPLAY = "replay"  # what a person wants sent once more
 
 
 # By the place of a delivery in its turn. What is due again is oldest, and comes first; each lane comes first at
-# least once in four, and the live one twice.
+# least once in four, and the live one twice. A replay comes behind all of them, always.
 _ORDERS: Final = (
-    (Lane.DUE, Lane.LIVE, Lane.BACKLOG),
-    (Lane.LIVE, Lane.BACKLOG, Lane.DUE),
-    (Lane.BACKLOG, Lane.DUE, Lane.LIVE),
-    (Lane.LIVE, Lane.DUE, Lane.BACKLOG),
+    (Lane.DUE, Lane.LIVE, Lane.BACKLOG, Lane.REPLAY),
+    (Lane.LIVE, Lane.BACKLOG, Lane.DUE, Lane.REPLAY),
+    (Lane.BACKLOG, Lane.DUE, Lane.LIVE, Lane.REPLAY),
+    (Lane.LIVE, Lane.DUE, Lane.BACKLOG, Lane.REPLAY),
 )
 FIRST_LANES: Final = _ORDERS[0]
 

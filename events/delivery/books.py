@@ -53,6 +53,17 @@ FROM unnest(%(offsets)s::bigint[], %(times)s::timestamptz[], %(names)s::text[], 
     AS rejected (log_offset, received_at, event_name, event_id)
 ON CONFLICT DO NOTHING
 """
+# What was rejected and is at Meta after all, by a replay, counts with the delivery that covered it first.
+_LIFT: Final = """
+WITH lifted AS (
+    DELETE FROM events_rejection
+    WHERE pixel_id = %(pixel)s AND log_offset = ANY (%(offsets)s) RETURNING log_offset)
+UPDATE events_delivery AS delivery SET state = 'accepted'
+FROM lifted
+WHERE delivery.pixel_id = %(pixel)s AND delivery.state = 'rejected' AND delivery.replay_id IS NULL
+  AND lifted.log_offset BETWEEN delivery.first_offset AND delivery.last_offset
+  AND (delivery.offsets IS NULL OR lifted.log_offset = ANY (delivery.offsets))
+"""
 # Not sooner than somebody else has said.
 _PAUSE: Final = """
 UPDATE events_pixellog
@@ -129,6 +140,11 @@ def reject(
             "field": field,
         },
     )
+
+
+def lift_rejections(cursor: Any, pixel_id: int, offsets: Sequence[int]) -> None:
+    """These events are at Meta: what of them was rejected is accepted."""
+    cursor.execute(_LIFT, {"pixel": pixel_id, "offsets": list(offsets)})
 
 
 def pause_pixel(cursor: Any, pixel_id: int, seconds: float) -> None:

@@ -59,6 +59,10 @@ class Claim:
     last_received_at: datetime
     attempts: int
     doubts: int
+    # The offsets of the range that it holds; None: all of them.
+    offsets: Sequence[int] | None
+    # Set where it is of a replay: beside the books, which know of its events already.
+    replay_id: int | None
     # Turns of its partner's pixels are so many times as long.
     weight: int
     # Set where the token is of the partner's own app, whose limits all its pixels share.
@@ -158,9 +162,23 @@ SET state = 'claimed', due_at = NULL, lease_token = %(token)s,
 WHERE id = (
     SELECT id FROM events_delivery
     WHERE pixel_id = %(pixel)s AND state IN ('waiting', 'doubt') AND due_at <= clock_timestamp()
+      AND {kind}
     ORDER BY due_at, id LIMIT 1)
-RETURNING id, first_offset, last_offset, first_received_at, last_received_at, attempts, doubts
+RETURNING id, first_offset, last_offset, first_received_at, last_received_at, attempts, doubts, offsets,
+    replay_id
 """
+_TAKE_DUE_AGAIN: Final = _TAKE_DUE.format(kind="replay_id IS NULL")
+# One at a time, so that fresh events find a place. What is in doubt outlives its replay.
+_TAKE_REPLAY: Final = _TAKE_DUE.format(
+    kind="""EXISTS (
+        SELECT FROM events_replay AS replay WHERE replay.id = replay_id
+          AND (replay.state = 'running'
+            OR events_delivery.state = 'doubt' AND replay.state IN ('done', 'cancelled')))
+      AND NOT EXISTS (
+        SELECT FROM events_delivery AS other
+        WHERE other.pixel_id = %(pixel)s AND other.state IN ('claimed', 'sending')
+          AND other.replay_id IS NOT NULL AND other.lease_until > clock_timestamp())"""
+)
 # From `tail` on, as many events as fit into one request, and when the one behind them was received.
 _MEASURE: Final = """
 WITH event AS (
@@ -253,7 +271,12 @@ class _Claimer:
         idle = Idle.SLOW if self._log.is_slow and not takes_slow else self._hindrance()
         if idle is None:
             self._set_aside()
-            takes = {Lane.DUE: self._take_due, Lane.LIVE: self._take_live, Lane.BACKLOG: self._take_backlog}
+            takes = {
+                Lane.DUE: lambda: self._take_due(_TAKE_DUE_AGAIN),
+                Lane.LIVE: self._take_live,
+                Lane.BACKLOG: self._take_backlog,
+                Lane.REPLAY: lambda: self._take_due(_TAKE_REPLAY),
+            }
             for lane in lanes:
                 if (claim := takes[lane]()) is not None:
                     return claim
@@ -320,9 +343,9 @@ class _Claimer:
         self._run(_LOOK, [self._pixel_id])
         self._view = _View(*self._cursor.fetchone())
 
-    def _take_due(self) -> Claim | None:
+    def _take_due(self, statement: str) -> Claim | None:
         lease = config().delivery_lease_seconds
-        self._run(_TAKE_DUE, {"token": self._token, "lease": lease, "pixel": self._pixel_id})
+        self._run(statement, {"token": self._token, "lease": lease, "pixel": self._pixel_id})
         if (row := self._cursor.fetchone()) is None:
             return None
         return self._claimed(row, behind=0)
@@ -383,10 +406,21 @@ class _Claimer:
         }
         self._run(_CLAIM, claimed)
         (delivery_id,) = self._cursor.fetchone()
-        return (delivery_id, first, last, first_received_at, last_received_at, 0, 0), next_received_at
+        row = (delivery_id, first, last, first_received_at, last_received_at, 0, 0, None, None)
+        return row, next_received_at
 
     def _claimed(self, row: tuple[Any, ...], *, behind: int) -> Claim:
-        delivery_id, first, last, first_received_at, last_received_at, attempts, doubts = row
+        (
+            delivery_id,
+            first,
+            last,
+            first_received_at,
+            last_received_at,
+            attempts,
+            doubts,
+            offsets,
+            replay_id,
+        ) = row
         view = self._view
         is_widened = is_wider(
             behind,
@@ -408,6 +442,8 @@ class _Claimer:
             last_received_at=last_received_at,
             attempts=attempts,
             doubts=doubts,
+            offsets=offsets,
+            replay_id=replay_id,
             weight=view.weight,
             app_partner_id=view.partner_id if view.is_of_app else None,
             app_width=view.app_width,

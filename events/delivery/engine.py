@@ -35,6 +35,8 @@ logger = structlog.get_logger(__name__)
 
 # At 1,000 events and some 300 ms each, a neighbour waits a second.
 TURN_DELIVERIES: Final = 4
+# The task that goes on with a replay, by its name: events.tasks imports this module.
+STEP_REPLAY: Final = "events.step_replay"
 # Between two tries to write down an answer while the database is away.
 SETTLE_AGAIN_SECONDS: Final = 0.5
 
@@ -117,12 +119,20 @@ def deliver_claim(claim: Claim, client: GraphClient) -> bool:
             return False
         parcel = take_up(claim)
         if parcel is None:
+            _tell_replay(claim)
             return True
         crash_point("after_mark")
         outcome = send(parcel, client)
         OUTAGE.record(claim.pixel_id, sign_of(outcome, time.monotonic() - parcel.marked_at))
         _settle_while_leased(parcel, outcome)
+        _tell_replay(claim)
         return not isinstance(outcome, InDoubt)
+
+
+def _tell_replay(claim: Claim) -> None:
+    """Its replay goes on."""
+    if claim.replay_id is not None:
+        send_hint(STEP_REPLAY, claim.replay_id)
 
 
 def _settle_while_leased(parcel: Parcel, outcome: GraphAnswer | GraphError) -> None:

@@ -84,12 +84,21 @@ WHERE pixel.id = %s
 _READ: Final = """
 SELECT log_offset, received_at, expires_at, event_name, event_id, payload
 FROM events_event AS event
-WHERE advertiser_id = %s AND pixel_id = %s AND log_offset BETWEEN %s AND %s AND received_at BETWEEN %s AND %s
-  AND NOT EXISTS (
-    SELECT FROM events_rejection AS rejection
-    WHERE rejection.pixel_id = event.pixel_id AND rejection.log_offset = event.log_offset)
+WHERE advertiser_id = %(advertiser)s AND pixel_id = %(pixel)s
+  AND log_offset BETWEEN %(first)s AND %(last)s
+  AND received_at BETWEEN %(first_received_at)s AND %(last_received_at)s
+  AND {which}
 ORDER BY log_offset
 """
+_NOT_REJECTED: Final = """NOT EXISTS (
+    SELECT FROM events_rejection AS rejection
+    WHERE rejection.pixel_id = event.pixel_id AND rejection.log_offset = event.log_offset)"""
+_READ_RANGE: Final = _READ.format(which=_NOT_REJECTED)
+_READ_SELECTION: Final = _READ.format(which=f"log_offset = ANY (%(offsets)s) AND {_NOT_REJECTED}")
+# Of a replay: what was rejected is what it is for; what was erased is empty.
+_READ_REPLAY: Final = _READ.format(
+    which="(%(offsets)s::bigint[] IS NULL OR log_offset = ANY (%(offsets)s)) AND octet_length(payload) > 0"
+)
 _MARK: Final = """
 UPDATE events_delivery
 SET state = 'sending', attempts = attempts + 1, events_sent = %(events)s,
@@ -206,16 +215,18 @@ def put_back_unsent(claim: Claim) -> None:
 
 def _read(cursor: Any, claim: Claim) -> list[Piece] | None:
     """The events to send; those too old by now are rejected. None where none is left, which is settled."""
+    statement = _READ_RANGE if claim.offsets is None else _READ_SELECTION
     cursor.execute(
-        _READ,
-        [
-            claim.advertiser_id,
-            claim.pixel_id,
-            claim.first_offset,
-            claim.last_offset,
-            claim.first_received_at,
-            claim.last_received_at,
-        ],
+        statement if claim.replay_id is None else _READ_REPLAY,
+        {
+            "advertiser": claim.advertiser_id,
+            "pixel": claim.pixel_id,
+            "first": claim.first_offset,
+            "last": claim.last_offset,
+            "first_received_at": claim.first_received_at,
+            "last_received_at": claim.last_received_at,
+            "offsets": claim.offsets,
+        },
     )
     # Meta's own limit is an hour later, so our clock need not be exact.
     deadline = timezone.now() + timedelta(seconds=limits.AGE_MARGIN_SECONDS)
@@ -228,7 +239,8 @@ def _read(cursor: Any, claim: Claim) -> list[Piece] | None:
         # Meta may have them: what is in doubt never turns into "rejected, too old".
         books.hold_doubt(cursor, claim)
         return None
-    books.reject(cursor, claim, expired, reason="too_old")
+    if claim.replay_id is None:
+        books.reject(cursor, claim, expired, reason="too_old")
     if not pieces:
         books.close_rejected(cursor, claim)
         return None

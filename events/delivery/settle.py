@@ -13,6 +13,7 @@ import structlog
 from django.db import connection
 
 from events.delivery import books, watch
+from events.delivery.doubts import follow_policy
 from events.delivery.seats import SLOW_SECONDS
 from events.delivery.send import Parcel
 from events.delivery.signs import sign_of
@@ -79,9 +80,11 @@ WHERE pixel_id = %(pixel)s AND (delivery_id = %(delivery)s OR delivery_id IN (
 """
 _HALF: Final = """
 INSERT INTO events_delivery
-    (advertiser_id, pixel_id, kind, parent_id, first_offset, last_offset, first_received_at, last_received_at,
-     state, due_at, doubts)
-SELECT advertiser_id, pixel_id, 'half', id, %(first)s, %(last)s, %(first_received_at)s, %(last_received_at)s,
+    (advertiser_id, pixel_id, kind, parent_id, replay_id, first_offset, last_offset, offsets,
+     first_received_at, last_received_at, state, due_at, doubts)
+SELECT advertiser_id, pixel_id, 'half', id, replay_id, %(first)s, %(last)s,
+    (SELECT array_agg(one ORDER BY one) FROM unnest(offsets) AS one WHERE one BETWEEN %(first)s AND %(last)s),
+    %(first_received_at)s, %(last_received_at)s,
     CASE WHEN doubts > 0 THEN 'doubt' ELSE 'waiting' END, clock_timestamp() + %(wait)s * interval '1 second',
     doubts
 FROM events_delivery WHERE id = %(delivery)s
@@ -144,6 +147,8 @@ def _accept(cursor: Any, parcel: Parcel, answer: GraphAnswer) -> bool:
     count = received if type(received) is int and abs(received) < 2**63 else None
     if not _write(cursor, parcel, answer, state="accepted", outcome="accepted", ends=True, received=count):
         return False
+    if parcel.claim.replay_id is not None:
+        books.lift_rejections(cursor, parcel.claim.pixel_id, [piece.log_offset for piece in parcel.pieces])
     note_good_answer(cursor, parcel.credential_id)
     if received != len(parcel.pieces):
         # Undocumented, so no verdict on any event: Graph took the request. Somebody should look.
@@ -197,6 +202,7 @@ def _doubt(cursor: Any, parcel: Parcel, error: GraphError) -> bool:
     wait = doubt_wait(cursor, parcel.claim.delivery_id, parcel.claim.pixel_id, parcel.claim.doubts + 1)
     if not _write(cursor, parcel, error, state="doubt", outcome="doubt", wait=wait, doubt=1):
         return False
+    follow_policy(cursor, parcel.claim.delivery_id, parcel.claim.pixel_id, wait)
     if error.retry_after_seconds:
         asked = min(error.retry_after_seconds, LONGEST_ASKED_SECONDS)
         books.pause_pixel(cursor, parcel.claim.pixel_id, asked)
@@ -256,6 +262,9 @@ def _refuse(cursor: Any, parcel: Parcel, error: GraphError) -> bool:
         return _write(cursor, parcel, error, state="doubt", outcome="refused")
     if not _write(cursor, parcel, error, state="rejected", outcome="refused", ends=True):
         return False
+    if parcel.claim.replay_id is not None:
+        # The books have a fate for it: an event that Meta once accepted is not rejected by this.
+        return True
     books.reject(
         cursor,
         parcel.claim,

@@ -11,6 +11,7 @@ import structlog
 from django.db import connection, transaction
 
 from events.delivery import watch
+from events.delivery.doubts import follow_policy
 from events.delivery.settle import doubt_wait
 from onboarding.services import DELIVER
 from partnerhub.lib.config import config
@@ -62,6 +63,8 @@ FROM (
     UNION
     SELECT pixel_id FROM events_delivery
     WHERE state IN ('waiting', 'doubt') AND due_at <= now() - %(age)s * interval '1 second'
+      AND (replay_id IS NULL
+        OR EXISTS (SELECT FROM events_replay WHERE id = replay_id AND state <> 'paused'))
 ) AS due
 JOIN events_pixellog AS log ON log.pixel_id = due.pixel_id AND log.due_at <= now()
 JOIN onboarding_pixel AS pixel ON pixel.id = log.pixel_id AND pixel.held_at IS NULL
@@ -116,6 +119,7 @@ def _take_over(cursor: Any, delivery_id: int) -> int:
         wait = doubt_wait(cursor, delivery_id, pixel_id, doubts + 1)
         cursor.execute(_FIND_IN_DOUBT, [wait, delivery_id])
         cursor.execute(_ATTEMPT_IN_DOUBT, [delivery_id])
+        follow_policy(cursor, delivery_id, pixel_id, wait)
     watch.taking_over(state)
     logger.warning("delivery taken over", delivery_id=delivery_id, pixel_id=pixel_id, found=state)
     return 1

@@ -6,11 +6,13 @@ Each function here wraps a step of the engine and changes nothing of what it doe
 from __future__ import annotations
 
 import functools
+import logging
 import time
 from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
+import structlog
 from structlog.contextvars import bound_contextvars
 
 from partnerhub.lib import metrics, tracing
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
     from events.delivery.claim import Claim, Idle
     from events.delivery.engine import Turn
     from events.delivery.send import Parcel
+
+logger = structlog.get_logger(__name__)
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -155,6 +159,15 @@ def settling(
             outcome=word,
         ):
             is_settled = step(parcel, outcome)
+        if logger.isEnabledFor(logging.DEBUG):
+            # One a request to Graph: the books hold the same, so not in the ordinary run.
+            logger.debug(
+                "delivery settled",
+                outcome=word if is_settled else "lease_lost",
+                events=len(parcel.pieces),
+                attempt=parcel.attempts,
+                fbtrace_id=outcome.fbtrace_id,
+            )
         if not is_settled:
             metrics.DELIVERIES.add("lease_lost")
             return False
