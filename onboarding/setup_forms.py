@@ -85,7 +85,7 @@ class StepForm(forms.Form):
             if name in self.secret_fields and (last_four := last_fours.get(name)):
                 field.required = False
                 field.widget.attrs["placeholder"] = f"…{last_four} is stored; empty keeps it"
-            elif hasattr(partner, name):
+            elif name != "logo" and hasattr(partner, name):
                 field.initial = getattr(partner, name)
 
 
@@ -240,6 +240,11 @@ class BrandingForm(StepForm):
         error_messages={"invalid": "A colour has the form #4a3fd6: # and six of 0–9 and a–f."},
         widget=forms.TextInput(attrs={"autocomplete": "off", "maxlength": "7", "placeholder": "#4a3fd6"}),
     )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if not hasattr(self.partner, "logo"):
+            del self.fields["remove_logo"]
 
     def clean_name(self) -> str:
         """On one line: it becomes a mail's subject."""

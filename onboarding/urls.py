@@ -23,11 +23,11 @@ urlpatterns = [
     path("connect/<int:session_id>/stop/", views.abandon, name="abandon"),
     path("token/<str:token>/", views.colleague, name="colleague"),
     path("partners/<int:partner_id>/set-up/", partner_setup.setup, name="setup"),
+    path("partners/<int:partner_id>/set-up/app-review/", partner_setup.review, name="app_review"),
     path("partners/<int:partner_id>/set-up/<slug:step>/", partner_setup.setup_step, name="setup_step"),
     path(
         "partners/<int:partner_id>/set-up/<slug:step>/check/", partner_setup.check_setup, name="check_setup"
     ),
-    path("partners/<int:partner_id>/app-review/", partner_setup.review, name="app_review"),
     path("meta/<str:callback_key>/webhook/", callbacks.webhook, name="webhook"),
     path("meta/<str:callback_key>/deauthorise/", callbacks.deauthorise, name="deauthorise"),
     path("meta/<str:callback_key>/data-deletion/", callbacks.data_deletion, name="data_deletion"),

@@ -1,8 +1,8 @@
 """The partner's looks: its colour in light and dark, and what a logo is by its bytes. Pure.
 
 A colour is never refused for being too pale: each scheme gets the nearest one that can be read on its ground
-(WCAG 2.2, 1.4.3: 4.5:1). A picture is what its bytes say, whatever its name or the browser's type; SVG, which can
-carry scripts, is none.
+(WCAG 2.2, 1.4.3: 4.5:1) as text, or seen there (1.4.11: 3:1) as a button. A picture is what its bytes say, whatever
+its name or the browser's type; SVG, which can carry scripts, is none.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ LOGO_PIXELS: Final = 4_096
 LIGHT_GROUND: Final = "#ffffff"
 DARK_GROUND: Final = "#15171c"
 READABLE: Final = 4.5
+VISIBLE: Final = 3.0
 _STEPS: Final = 100
 
 
@@ -76,14 +77,14 @@ def _mixed(colour: str, goal: str, share: float) -> str:
     )
 
 
-def shade(wanted: str, ground: str) -> Shade:
-    """The colour nearest to `wanted`, towards black or white, that can be read on `ground`."""
+def shade(wanted: str, ground: str, least: float = READABLE) -> Shade:
+    """The colour nearest to `wanted`, towards black or white, that has the contrast on `ground`."""
     goal = "#000000" if _luminance(ground) > 0.5 else "#ffffff"
     before = contrast(wanted, ground)
     found = wanted
     for step in range(_STEPS + 1):
         found = _mixed(wanted, goal, step / _STEPS)
-        if contrast(found, ground) >= READABLE:
+        if contrast(found, ground) >= least:
             break
     return Shade(ground, found, before, contrast(found, ground))
 
@@ -102,13 +103,14 @@ def stylesheet(wanted: str) -> str:
     """The colour as custom properties: what pages draw with, in light and in dark. `wanted` is #rrggbb or empty."""
     if not wanted:
         return ""
-    light, dark = shades(wanted)
+    text_light, text_dark = shades(wanted)
+    light, dark = (shade(wanted, ground, VISIBLE) for ground in (LIGHT_GROUND, DARK_GROUND))
     hover = (_mixed(light.colour, "#000000", 0.15), _mixed(dark.colour, "#ffffff", 0.15))
     properties = {
         # As the partner gave it, for marks beside which nothing has to be read.
         "--brand": wanted,
         # Text and marks on the page's own ground.
-        "--brand-text": f"light-dark({light.colour}, {dark.colour})",
+        "--brand-text": f"light-dark({text_light.colour}, {text_dark.colour})",
         # The one main action of a page.
         "--action": f"light-dark({light.colour}, {dark.colour})",
         "--action-hover": f"light-dark({hover[0]}, {hover[1]})",

@@ -19,7 +19,7 @@ from onboarding.models import GraphCallCount, SetupCheck, SetupSecret
 from onboarding.services.guardian import told
 from onboarding.services.openings import partner_side
 from onboarding.services.partner_tokens import LOOK_AT_PARTNER
-from onboarding.setup.asking import Calls, Finding, Subject, ask
+from onboarding.setup.asking import Calls, Finding, Subject, ask, revoke
 from partnerhub.lib.after_commit import hint_after_commit
 from partnerhub.lib.db import tenant_scope
 from partnerhub.lib.graph import GraphClient
@@ -153,7 +153,22 @@ def run_setup_check(*, check_id: int, client: GraphClient) -> bool:
             return True
     finding = ask(subject, client)
     with tenant_scope(partner_id=found.partner_id):
-        return _settle(found, finding)
+        is_kept = _settle(found, finding)
+    _revoke_what_is_over(found, subject, finding, client, is_kept=is_kept)
+    return is_kept
+
+
+def _revoke_what_is_over(
+    check: SetupCheck, subject: Subject, finding: Finding, client: GraphClient, *, is_kept: bool
+) -> None:
+    """End tokens that we made at Meta and that nobody holds any more. What a person generated is theirs."""
+    if check.step != _Step.SENDING or finding.secret is None:
+        return
+    before = subject.side.sending_token
+    if not is_kept and finding.facts.get("made"):
+        revoke(subject.side, finding.secret, client)
+    elif is_kept and check.facts.get("made") and before is not None and before != finding.secret:
+        revoke(subject.side, before, client)
 
 
 def _subject(check: SetupCheck) -> Subject:
@@ -179,7 +194,7 @@ def _settle(check: SetupCheck, finding: Finding) -> bool:
     passing = not finding.problem and error is not None and error.failure_class in _PASSING
     kept = SetupCheck.objects.filter(pk=check.pk, state=_State.RUNNING, asked_at=check.asked_at).update(
         state=_State.PASSED if finding.has_passed else _State.FAILED,
-        facts=dict(finding.facts),
+        facts=_kept_facts(check, finding),
         problem=finding.problem,
         failure_class=str(error.failure_class) if error else "",
         code=error.code if error else None,
@@ -189,11 +204,26 @@ def _settle(check: SetupCheck, finding: Finding) -> bool:
     )
     if not kept:
         return False
+    if finding.facts.get("made"):
+        # Once is enough: the next check is of this token.
+        SetupCheck.objects.filter(pk=check.pk).update(wanted={})
     if not passing:
         SetupSecret.objects.filter(partner=check.partner_id, step=check.step).delete()
     if finding.has_passed:
         _put_in_force(check, finding)
     return True
+
+
+def _kept_facts(check: SetupCheck, finding: Finding) -> dict[str, Any]:
+    """What is kept of the answer. That the token in force is one of ours is known on after a later check, too."""
+    facts = dict(finding.facts)
+    is_unchanged = (
+        not finding.has_passed
+        or not SetupSecret.objects.filter(partner=check.partner_id, step=check.step).exists()
+    )
+    if check.step == _Step.SENDING and check.facts.get("made") and is_unchanged:
+        facts["made"] = True
+    return facts
 
 
 def _put_in_force(check: SetupCheck, finding: Finding) -> None:

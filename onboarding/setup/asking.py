@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
 import orjson
+import structlog
 
 from onboarding import graph
 from onboarding.graph import partner as partner_graph
@@ -23,6 +24,8 @@ from partnerhub.lib.graph.errors import (
     Unsent,
 )
 from partnerhub.lib.vault import Secret
+
+logger = structlog.get_logger(__name__)
 
 # To list and assign what is shared with the business ("Sharing Meta Pixel Between Businesses", read 2026-11-24).
 ASSIGNING_SCOPE: Final = "business_management"
@@ -178,20 +181,37 @@ def _assigning(subject: Subject, client: GraphClient, calls: Calls) -> Finding:
 
 
 def _sending(subject: Subject, client: GraphClient, calls: Calls) -> Finding:
-    token = subject.candidate
-    if token is None and subject.wanted.get("make"):
-        token = _made_token(subject, client, calls, str(subject.wanted.get("system_user_id", "")))
-    token = token or subject.side.sending_token
+    made = None
+    if subject.candidate is None and subject.wanted.get("how") == "make":
+        user_id = str(subject.wanted.get("sending_system_user_id", ""))
+        made = _made_token(subject, client, calls, user_id)
+    token = made or subject.candidate or subject.side.sending_token
     if token is None:
         raise _Stop("token_dead")
-    standing = _standing(subject, client, calls, token, one_of=_SENDS)
+    try:
+        standing = _standing(subject, client, calls, token, one_of=_SENDS)
+    except (GraphError, _Stop):
+        if made is not None:
+            # Nobody would know it any more.
+            revoke(subject.side, made, client)
+        raise
     return Finding(
-        facts={"scopes": list(standing.scopes), "made": bool(subject.wanted.get("make"))},
+        facts={"scopes": list(standing.scopes), "made": made is not None},
         ids={"sending_system_user_id": standing.user_id},
         secret=token,
         standing=standing,
         calls=calls,
     )
+
+
+def revoke(side: PartnerSide, token: Secret, client: GraphClient) -> None:
+    """End a token that we made at Meta, if Graph is there to do it."""
+    if side.app_secret is None:
+        return
+    try:
+        graph.revoke_token(client, app_id=side.app_id, app_secret=side.app_secret, token=token)
+    except GraphError as error:
+        logger.warning("token not revoked", failure=str(error.failure_class), code=error.code)
 
 
 def _made_token(subject: Subject, client: GraphClient, calls: Calls, user_id: str) -> Secret:

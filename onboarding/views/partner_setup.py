@@ -97,11 +97,14 @@ def _form(request: HttpRequest, partner: Partner, step: str) -> StepForm:
     if step not in FORMS:
         raise Http404
     is_post = request.method == "POST"
+    # What was typed and did not pass is typed on, and not again. (No secret is among it.)
+    wanted = SetupCheck.objects.filter(partner=partner, step=step).values_list("wanted", flat=True).first()
     return FORMS[step](
         request.POST if is_post else None,
         request.FILES if is_post else None,
         partner=partner,
         last_fours=setup_selectors.stored_last_fours(partner),
+        initial=wanted or {},
     )
 
 
@@ -151,7 +154,7 @@ def _save_sending(partner: Partner, person: Person, data: dict[str, Any]) -> Non
         partner=partner,
         step="sending",
         person=person,
-        wanted={"make": True, "system_user_id": data["sending_system_user_id"]} if is_made else {},
+        wanted={"how": "make", "sending_system_user_id": data["sending_system_user_id"]} if is_made else {},
         secret=None if is_made else data["sending_token"],
     )
 
@@ -163,7 +166,7 @@ def _save_branding(partner: Partner, person: Person, data: dict[str, Any]) -> No
         name=data["name"],
         brand_colour=data["brand_colour"],
         logo=data["logo"],
-        is_logo_removed=data["remove_logo"],
+        is_logo_removed=data.get("remove_logo", False),
     )
 
 

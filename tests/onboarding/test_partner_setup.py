@@ -150,12 +150,50 @@ def test_the_sending_token_is_made_by_the_assigning_one(
 ) -> None:
     checked(partner, "assigning", graph, secret=ASSIGNING, wanted={})
 
-    check = checked(partner, "sending", graph, wanted={"make": True, "system_user_id": "12200"})
+    check = checked(partner, "sending", graph, wanted={"how": "make", "sending_system_user_id": "12200"})
 
     assert (check.state, check.facts["made"]) == ("passed", True)
     assert partner.sending_system_user_id == "12200"
     [made] = [one for one in world.tokens(user_id="12200") if one["last_four"] != "SEND"]
     assert made["last_four"] == stored(partner)["sending_token"][-4:]
+
+
+def test_no_made_token_is_left_over(partner: Partner, world: SandboxClient, graph: GraphClient) -> None:
+    checked(partner, "assigning", graph, secret=ASSIGNING, wanted={})
+    make = {"how": "make", "sending_system_user_id": "12200"}
+
+    def alive() -> list[str]:
+        tokens = world.tokens(user_id="12200")
+        return sorted(one["last_four"] for one in tokens if one["state"] == "live")
+
+    checked(partner, "sending", graph, wanted=make)
+    first = stored(partner)["sending_token"][-4:]
+    assert alive() == sorted(["SEND", first])
+
+    # Checked again it is the same; asked for anew it takes the place of the one before, which ends at Meta.
+    assert checked(partner, "sending", graph).facts["made"] is True
+    assert alive() == sorted(["SEND", first])
+    checked(partner, "sending", graph, wanted=make)
+    second = stored(partner)["sending_token"][-4:]
+    assert alive() == sorted(["SEND", second])
+    checked(partner, "sending", graph, secret=SENDING, wanted={})
+    assert alive() == ["SEND"]
+
+    # What was pasted is not ours to end.
+    checked(partner, "sending", graph, wanted=make)
+    assert alive() == sorted(["SEND", stored(partner)["sending_token"][-4:]])
+
+
+def test_a_made_token_that_proves_nothing_is_ended(
+    partner: Partner, world: SandboxClient, graph: GraphClient
+) -> None:
+    checked(partner, "assigning", graph, secret=ASSIGNING, wanted={})
+    world.add_knob("error", endpoint="debug_token", code=2, count=1)
+
+    check = checked(partner, "sending", graph, wanted={"how": "make", "sending_system_user_id": "12200"})
+
+    assert check.state == "failed"
+    assert [one["last_four"] for one in world.tokens(user_id="12200") if one["state"] == "live"] == ["SEND"]
 
 
 def test_the_last_step_sends_one_event_to_the_own_pixel_with_the_own_system_user(
@@ -273,7 +311,7 @@ def test_a_step_that_needs_another_one_first_says_which(
 ) -> None:
     whose = bare if step == "review" else partner
 
-    check = checked(whose, step, graph, wanted={"make": True, "system_user_id": "12200"})
+    check = checked(whose, step, graph, wanted={"how": "make", "sending_system_user_id": "12200"})
 
     assert (check.state, check.problem) == ("failed", problem)
 

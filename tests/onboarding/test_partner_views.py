@@ -125,13 +125,15 @@ def test_a_failure_says_what_is_wrong_and_can_be_checked_again(
     hints: list[tuple[object, ...]],
 ) -> None:
     site.sign_in(owner)
-    post(site, partner, "app", meta_app_id="900100", app_secret="wrong-secret", app_mode="")
+    post(site, partner, "app", meta_app_id="900200", app_secret="wrong-secret", app_mode="")
     check = SetupCheck.objects.get()
     partner_setup.run_setup_check(check_id=check.pk, client=graph)
     hints.clear()
 
     page = site.get(step_path(partner, "app"))
 
+    assert 'value="900200"' in page.content.decode()
+    assert "wrong-secret" not in page.content.decode()
     assert "The app ID and the app secret do not belong together" in text_of(page)
     assert site.post(f"{step_path(partner, 'app')}check/").url == step_path(partner, "app")
     assert hints == [("onboarding.check_setup", check.pk)]
@@ -248,7 +250,8 @@ def test_a_manager_sees_and_cannot_change(site: Site, partner: Partner) -> None:
     assert "An owner of" in text_of(page)
     assert "<form" not in page.content.decode().partition('id="main"')[2]
     assert (
-        partner.webhook_verify_token not in site.get(f"/partners/{partner.pk}/app-review/").content.decode()
+        partner.webhook_verify_token
+        not in site.get(f"/partners/{partner.pk}/set-up/app-review/").content.decode()
     )
 
 
@@ -287,7 +290,7 @@ def test_app_review_shows_needs_calls_and_addresses(
     GraphCallCount.objects.create(
         partner=partner, day=timezone.now().date(), source="deliveries", succeeded=480, failed=20
     )
-    path = f"/partners/{partner.pk}/app-review/"
+    path = f"/partners/{partner.pk}/set-up/app-review/"
     assert "Not read from Meta yet" in text_of(site.get(path))
 
     site.post(path)

@@ -17,6 +17,7 @@ from tenants.branding import (
     LOGO_BYTES,
     LOGO_PIXELS,
     READABLE,
+    VISIBLE,
     NotAPicture,
     contrast,
     ink_on,
@@ -83,6 +84,21 @@ def test_the_grounds_are_the_pages() -> None:
     [found] = re.findall(r"--surface: light-dark\((#\w+), (#\w+)\)", TOKENS.read_text())
 
     assert found == (LIGHT_GROUND, DARK_GROUND)
+
+
+@given(colours)
+def test_a_button_is_seen_and_its_word_can_be_read(colour: str) -> None:
+    sheet = stylesheet(colour)
+
+    def pair(name: str) -> list[str]:
+        return re.findall(rf"{name}: light-dark\((#\w+), (#\w+)\)", sheet)[0]
+
+    grounds, action, ink = (LIGHT_GROUND, DARK_GROUND), pair("--action"), pair("--on-action")
+    for ground, button, word in zip(grounds, action, ink, strict=True):
+        assert contrast(ground, button) >= VISIBLE
+        assert contrast(button, word) >= READABLE
+    for ground, text in zip(grounds, pair("--brand-text"), strict=True):
+        assert contrast(ground, text) >= READABLE
 
 
 def test_the_stylesheet_holds_colours_and_nothing_else() -> None:
