@@ -188,7 +188,12 @@ def _park(cursor: Any, parcel: Parcel, error: GraphError) -> bool:
     is_partners = isinstance(error, CredentialRefused) and refuse_partner_token(
         credential_id=parcel.credential_id, last_four=parcel.token.last_four, error=error
     )
-    if is_partners or is_refusal_doubted(credential_id=parcel.credential_id, error=error):
+    if is_partners or is_refusal_doubted(
+        credential_id=parcel.credential_id,
+        failure_class=error.failure_class,
+        code=error.code,
+        subcode=error.subcode,
+    ):
         books.pause_pixel(cursor, parcel.claim.pixel_id, wait_seconds(parcel.attempts, draw=_chance.random()))
         return True
     hold = Pixel.Hold.CREDENTIAL if isinstance(error, CredentialRefused) else Pixel.Hold.PERMISSION

@@ -316,7 +316,12 @@ def keep_refused(credential: Credential, seen: Seen, *, now: datetime, fields: d
     error = error or PermissionRefused("The token holds no permission to send.", code=200)
     if credential.state == TokenFacts.State.REFUSED and open_outage() is not None:
         return again
-    if is_refusal_doubted(credential_id=credential.pk, error=error):
+    if is_refusal_doubted(
+        credential_id=credential.pk,
+        failure_class=error.failure_class,
+        code=error.code,
+        subcode=error.subcode,
+    ):
         return again
     is_dead = seen.finding == Finding.DEAD
     hold_pixel(

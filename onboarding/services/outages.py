@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from onboarding.guardian import WINDOW, Evidence, Outcome, is_graph_suspect, outage_outcome
 from onboarding.models import Credential, GraphOutage
-from partnerhub.lib.graph.errors import FailureClass, GraphError
+from partnerhub.lib.graph.errors import FailureClass
 
 logger = structlog.get_logger(__name__)
 
@@ -54,13 +54,15 @@ def open_outage() -> GraphOutage | None:
     return GraphOutage.objects.filter(ended_at=None).first()
 
 
-def is_refusal_doubted(*, credential_id: int, error: GraphError) -> bool:
+def is_refusal_doubted(
+    *, credential_id: int, failure_class: str, code: int | None, subcode: int | None
+) -> bool:
     """Whether the refusal is taken for a fault of Graph's own: then it holds nothing, and what was sent waits.
 
     It is noted with the credential. Runs in the transaction, and in the scope, of whoever was refused; costs one
     look-up, and a count by an index where no outage is open.
     """
-    if error.failure_class not in _REFUSALS:
+    if failure_class not in _REFUSALS:
         return False
     now = timezone.now()
     if not GraphOutage.objects.filter(ended_at=None).exists():
@@ -72,7 +74,7 @@ def is_refusal_doubted(*, credential_id: int, error: GraphError) -> bool:
         _begin(counted, now)
     Credential.objects.filter(pk=credential_id, refused_at=None).exclude(
         state=Credential.State.RETIRED
-    ).update(refused_at=now, failure_class=error.failure_class, code=error.code, subcode=error.subcode)
+    ).update(refused_at=now, failure_class=failure_class, code=code, subcode=subcode)
     return True
 
 

@@ -14,10 +14,12 @@ from django.db.models import Exists, F, OuterRef, Subquery
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 
+from onboarding.guardian import CONFIRM_AFTER
 from onboarding.ladder import Step, Subject, TestOutcome, climb
 from onboarding.models import ConnectionTest, Credential, CredentialEvent, OnboardingSession, Option, Pixel
 from onboarding.options.base import Opening
 from onboarding.services.openings import opening_of_credential, opening_of_session
+from onboarding.services.outages import is_refusal_doubted
 from onboarding.services.pixels import release_pixel
 from partnerhub.lib.after_commit import hint_after_commit
 from partnerhub.lib.db import tenant_scope
@@ -203,7 +205,7 @@ def _mark_credential(credential_id: int, outcome: TestOutcome, *, passed: bool) 
     if credential is None:
         return
     before = credential.state
-    numbers = {
+    numbers: dict[str, Any] = {
         "failure_class": outcome.failure_class,
         "code": outcome.code,
         "subcode": outcome.subcode,
@@ -218,10 +220,11 @@ def _mark_credential(credential_id: int, outcome: TestOutcome, *, passed: bool) 
             Credential.State.REFUSED: CredentialEvent.Kind.MENDED,
         }.get(Credential.State(before))
     elif outcome.failure_class in (FailureClass.CREDENTIAL, FailureClass.PERMISSION):
-        if before == Credential.State.REFUSED:
+        if before == Credential.State.REFUSED or is_refusal_doubted(credential_id=credential.pk, **numbers):
             return
+        # The guardian looks soon: before anybody is told, and in case that it passes.
         Credential.objects.filter(pk=credential.pk).update(
-            state=Credential.State.REFUSED, refused_at=now, **numbers
+            state=Credential.State.REFUSED, refused_at=now, look_due_at=now + CONFIRM_AFTER, **numbers
         )
         kind = CredentialEvent.Kind.REFUSED
     else:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from datetime import timedelta
 
 import pytest
+from django.core.management import call_command
 from django.utils import timezone
 
 from onboarding.guardian import Finding
@@ -428,3 +430,56 @@ def test_the_guardian_does_not_believe_a_bad_hour_and_clears_it_up_afterwards(
     assert Credential.objects.filter(refused_at__isnull=False).count() == 0
     assert Notice.objects.count() == told <= 19
     assert len(credentials) == 40
+
+
+def test_tests_of_the_connection_do_not_believe_a_bad_hour_either() -> None:
+    from onboarding.ladder import TestOutcome
+    from onboarding.services import finish_connection_test, request_connection_test, start_connection_test
+
+    GraphOutage.objects.create(began_at=timezone.now(), refused=20, good=0, advertisers=20)
+    credential = make_credential(make_pixel())
+    waiting = request_connection_test(pixel=credential.pixel, requested_by=None)
+    test = start_connection_test(test_id=waiting.pk)
+    assert test is not None
+
+    finish_connection_test(test=test, outcome=TestOutcome(failure_class="credential", code=190, subcode=460))
+
+    credential.refresh_from_db()
+    assert (credential.state, credential.code) == ("untested", 190)
+    assert credential.refused_at is not None
+
+
+# The operator's command.
+
+
+def test_an_operator_looks_at_all_of_them_now(
+    meta: SandboxClient, graph: GraphClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from onboarding.management.commands import guardian
+
+    monkeypatch.setattr(guardian, "graph_client", lambda: graph)
+    dead, alive = pasted(meta), pasted(meta)
+    meta.set_token_state(token_of(dead), "expired")
+    Credential.objects.update(look_due_at=timezone.now() + timedelta(hours=1))
+
+    def run(*arguments: str) -> str:
+        out = io.StringIO()
+        call_command("guardian", "look", *arguments, stdout=out)
+        return out.getvalue()
+
+    assert run() == "0 tokens looked at, and 0 of partners and shared pixels.\n"
+    assert run("--all", "--limit", "1") == "1 looked at: 1 dead.\n"
+    assert run("--all") == "2 looked at: 1 alive, 1 dead.\n"
+    alive.pixel.refresh_from_db()
+    dead.pixel.refresh_from_db()
+    assert (alive.pixel.hold, dead.pixel.hold) == ("", "credential")
+
+
+def test_the_clock_calls_the_guardian_and_the_mails() -> None:
+    from partnerhub.lib.broker import celery_settings
+    from partnerhub.lib.config import config
+
+    schedule = celery_settings(config(), "worker", publishes_only=False)["beat_schedule"]
+
+    assert schedule["guard tokens"]["task"] == "onboarding.guard"
+    assert schedule["tell people of tokens"]["task"] == "events.tell_people"
