@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import secrets
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -27,10 +28,13 @@ SOON_MS = 15_000
 class Shop:
     """An advertiser of a partner that offers everything, alone in its own corner of Meta's world."""
 
-    def __init__(self, hub: Hub, visit: MakeVisitor, rows: DjangoDbBlocker) -> None:
+    def __init__(
+        self, hub: Hub, visit: MakeVisitor, rows: DjangoDbBlocker, *, name: str = "", partner: str = ""
+    ) -> None:
         self.hub, self._visit, self._rows = hub, visit, rows
         self.tag = secrets.token_hex(3)
-        self.name, self.email = f"Shop {self.tag}", f"admin-{self.tag}@shop.example"
+        self.name, self.partner = name or f"Shop {self.tag}", partner or f"Partner {self.tag}"
+        self.email = f"admin-{self.tag}@shop.example"
         number = 10**11 + secrets.randbelow(10**10) * 10
         ids = [str(number + place) for place in range(10)]
         self.app, self.partner_business, self.assigner, self.sender = ids[:4]
@@ -74,7 +78,11 @@ class Shop:
                 self.sender: {"business_id": self.partner_business, "name": "Sender"},
             },
             "pixels": {
-                self.pixel: {"name": "Web shop", "owner_business": self.business},
+                self.pixel: {
+                    "name": "Web shop",
+                    "owner_business": self.business,
+                    "last_fired_time": int(time.time()) - 3_600,
+                },
                 self.blog: {"name": "Blog", "owner_business": self.business},
                 self.foreign: {"name": "Elsewhere", "owner_business": self.other_business},
             },
@@ -89,12 +97,12 @@ class Shop:
 
     def _make_rows(self) -> None:
         with self._rows.unblock():
-            partner = make_partner(f"Partner {self.tag}")
+            partner = make_partner(self.partner)
             partner.meta_app_id, partner.business_id = self.app, self.partner_business
             partner.login_config_id = "55501"
             partner.assigning_system_user_id, partner.sending_system_user_id = self.assigner, self.sender
             partner.offers_business_extension = partner.offers_login_for_business = True
-            partner.offers_shared_pixel = True
+            partner.offers_shared_pixel, partner.brand_colour = True, "#0b7a5c"
             partner.save()
             row = PartnerCredential(partner=partner, kind=PartnerCredential.Kind.ASSIGNING_TOKEN)
             row.sealed = vault().seal(Secret(self._assigner_token), identity=row.vault_identity)

@@ -43,6 +43,8 @@ def test_login_for_business_on_a_phone_with_two_pixels_to_pick_from(shop: Shop) 
     shop.at_meta(page, shop.pixel, shop.blog)
 
     shows(page, "Which pixel does your shop use?")
+    expect(page.get_by_role("button", name="Web shop")).to_contain_text("last activity")
+    expect(page.get_by_role("button", name="Blog")).to_contain_text("no activity yet")
     admin.check()
     page.get_by_role("button", name="Blog").click()
     is_connected(page)
@@ -122,7 +124,7 @@ def test_a_shared_pixel_is_found_on_a_phone_while_the_page_is_open(shop: Shop) -
     page.get_by_label("Name").fill("Web shop")
     page.get_by_role("button", name="Show how to share it").click()
     expect(page.locator("#business-id code")).to_have_text(shop.partner_business)
-    shows(page, "so far")
+    shows(page, "looked")
     admin.check()
 
     shop.hub.meta.share_pixel(shop.pixel, shop.partner_business)
