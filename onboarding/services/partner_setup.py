@@ -114,6 +114,8 @@ def ask_check(
     if fields:
         Partner.objects.filter(pk=partner.pk).update(**fields)
     if secret is not None:
+        # Two that are sent at once come one after the other.
+        Partner.objects.select_for_update(no_key=True).only("pk").get(pk=partner.pk)
         SetupSecret.objects.filter(partner=partner, step=step).delete()
         waiting = SetupSecret(partner=partner, step=step, last_four=secret.last_four)
         waiting.sealed = vault().seal(secret, identity=waiting.vault_identity)

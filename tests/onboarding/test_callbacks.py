@@ -194,6 +194,23 @@ def test_a_removal_that_graph_confirms_holds_the_pixel(
     assert MetaCallback.objects.get().state == "handled"
 
 
+def test_the_worker_handles_it_in_its_own_role(
+    site: Site, partner: Partner, meta: SandboxClient, graph: GraphClient, as_role: Any
+) -> None:
+    pixel = connected(partner, meta)
+    meta.set_token_state(TOKEN, "app_removed")
+    send(site, partner, body_of("business_integration_uninstall", business_manager_id="8001"))
+    text = request_of({"algorithm": "HMAC-SHA256", "user_id": "77"}, KEY)
+    site.post(f"/meta/{partner.callback_key}/data-deletion/", {"signed_request": text})
+
+    with as_role("worker"):
+        callbacks.sweep_callbacks()
+        assert handle(partner, graph) == 2
+
+    assert state_of(pixel)[:2] == ("refused", "credential")
+    assert set(MetaCallback.objects.values_list("state", flat=True)) == {"handled"}
+
+
 def test_a_removal_that_graph_does_not_confirm_holds_nothing(
     site: Site, partner: Partner, meta: SandboxClient, graph: GraphClient
 ) -> None:

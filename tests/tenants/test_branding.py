@@ -90,8 +90,10 @@ def test_the_grounds_are_the_pages() -> None:
 def test_a_button_is_seen_and_its_word_can_be_read(colour: str) -> None:
     sheet = stylesheet(colour)
 
-    def pair(name: str) -> list[str]:
-        return re.findall(rf"{name}: light-dark\((#\w+), (#\w+)\)", sheet)[0]
+    def pair(name: str) -> tuple[str, ...]:
+        found = re.search(rf"{name}: light-dark\((#\w+), (#\w+)\)", sheet)
+        assert found is not None
+        return found.groups()
 
     grounds, action, ink = (LIGHT_GROUND, DARK_GROUND), pair("--action"), pair("--on-action")
     for ground, button, word in zip(grounds, action, ink, strict=True):
