@@ -16,9 +16,10 @@ import hashlib
 import math
 import re
 import socket
+from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import orjson
 
@@ -76,9 +77,20 @@ EVENT_KEYS: Final = frozenset(
         "advanced_measurement_table",
     )
 )
+# Those of nearly every event, of which a glance is enough.
+USUAL_KEYS: Final = frozenset(
+    (
+        "event_name",
+        "event_time",
+        "event_id",
+        "event_source_url",
+        "action_source",
+        "user_data",
+        "custom_data",
+    )
+)
 # Keys of an event by the type of what they hold, where no function of their own looks at it.
 TEXT_KEYS: Final = (
-    "event_source_url",
     "referrer_url",
     "messaging_channel",
     "customer_segmentation",
@@ -116,6 +128,9 @@ TOO_BROAD: Final = (
     frozenset(("ln", "ge")),
 )
 
+# Any of these alone is in none of them.
+NARROW: Final = frozenset(("em", "ph", "external_id"))
+
 # Meta publishes no length for these; ours bound what one event can cost, far above what clients send.
 NAME_CHARACTERS: Final = 100
 ID_CHARACTERS: Final = 256
@@ -147,8 +162,7 @@ class PixelRules:
     default_country: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class PreparedEvent:
+class PreparedEvent(NamedTuple):
     """An event, ready to be stored and sent."""
 
     event_name: str
@@ -165,6 +179,12 @@ class PreparedEvent:
     notices: tuple[str, ...]
 
 
+# What a request's texts under a key of user_data became, where there was nothing to say of it: the same people come
+# again in one request, and a hash costs ten times as much as a look. It holds personal data in plain text, so it lives
+# no longer than the request does.
+_Seen = defaultdict[str, dict[str, Any]]
+
+
 def prepare_events(
     data: list[object], *, rules: PixelRules, now: float, make_id: Callable[[], str]
 ) -> list[PreparedEvent]:
@@ -172,18 +192,25 @@ def prepare_events(
 
     Raises Refusal for the first bad one: Graph refuses a request whole.
     """
+    seen: _Seen = defaultdict(dict)
     return [
-        prepare_event(raw, index=index, rules=rules, now=now, make_id=make_id)
+        prepare_event(raw, index=index, rules=rules, now=now, make_id=make_id, seen=seen)
         for index, raw in enumerate(data)
     ]
 
 
 def prepare_event(
-    raw: object, *, index: int, rules: PixelRules, now: float, make_id: Callable[[], str]
+    raw: object,
+    *,
+    index: int,
+    rules: PixelRules,
+    now: float,
+    make_id: Callable[[], str],
+    seen: _Seen | None = None,
 ) -> PreparedEvent:
-    """The event at `index` of a request at Unix time `now`. Raises Refusal."""
+    """The event at `index` of a request at Unix time `now`. `seen` is the request's own. Raises Refusal."""
     try:
-        return _prepare(raw, rules, now, make_id)
+        return _prepare(raw, rules, now, make_id, defaultdict(dict) if seen is None else seen)
     except _Fault as fault:
         raise Refusal(
             fault.message, field=fault.field or None, index=index, subcode=fault.subcode, title=fault.title
@@ -203,12 +230,15 @@ class _Fault(Exception):
         self.title = title
 
 
-def _prepare(raw: object, rules: PixelRules, now: float, make_id: Callable[[], str]) -> PreparedEvent:
+def _prepare(
+    raw: object, rules: PixelRules, now: float, make_id: Callable[[], str], seen: _Seen
+) -> PreparedEvent:
     if not isinstance(raw, dict):
         raise _Fault("", "An event must be a JSON object.")
     notices: list[str] = []
-    event = {key: value for key, value in raw.items() if value is not None}
-    if not EVENT_KEYS.issuperset(event):
+    event = _without_nulls(raw)
+    is_usual = USUAL_KEYS.issuperset(event)
+    if not is_usual and not EVENT_KEYS.issuperset(event):
         unknown = next(key for key in event if key not in EVENT_KEYS)
         raise _Fault(
             _shown(unknown),
@@ -235,23 +265,32 @@ def _prepare(raw: object, rules: PixelRules, now: float, make_id: Callable[[], s
             "Event Timestamp Too Old",
         )
     event_id = _event_id(event, notices, make_id)
-    event["user_data"] = user_data = _user_data(event, rules, notices)
+    event["user_data"] = user_data = _user_data(event, rules, notices, seen)
     if "custom_data" in event:
         _custom_data(event, notices)
     if event_name == "Purchase":
         _purchase(event)
+    if not is_usual:
+        _unusual(event, notices)
     _rest(event, source, user_data, notices)
-    fragment = _encode(event)
+    fragment = _encode(event, is_usual)
     return PreparedEvent(
-        event_name=event_name,
-        event_id=event_id,
-        event_time=event_time,
-        expires_at=expires_at,
-        fragment=fragment,
-        repeat_key=hashlib.blake2b(f"{event_name}\0{event_id}".encode(), digest_size=16).digest(),
-        content_key=hashlib.blake2b(fragment, digest_size=16).digest(),
-        notices=tuple(notices),
+        event_name,
+        event_id,
+        event_time,
+        expires_at,
+        fragment,
+        hashlib.blake2b(f"{event_name}\0{event_id}".encode(), digest_size=16).digest(),
+        hashlib.blake2b(fragment, digest_size=16).digest(),
+        tuple(notices),
     )
+
+
+def _without_nulls(given: dict[str, Any]) -> dict[str, Any]:
+    """A copy; most have none."""
+    if None in given.values():
+        return {key: value for key, value in given.items() if value is not None}
+    return given.copy()
 
 
 def _event_name(event: dict[str, Any]) -> str:
@@ -313,7 +352,7 @@ def _event_id(event: dict[str, Any], notices: list[str], make_id: Callable[[], s
     return event_id
 
 
-def _user_data(event: dict[str, Any], rules: PixelRules, notices: list[str]) -> dict[str, Any]:
+def _user_data(event: dict[str, Any], rules: PixelRules, notices: list[str], seen: _Seen) -> dict[str, Any]:
     given = event.get("user_data")
     if not isinstance(given, dict):
         raise _Fault(
@@ -324,8 +363,15 @@ def _user_data(event: dict[str, Any], rules: PixelRules, notices: list[str]) -> 
         )
     found: dict[str, Any] = {}
     for key, value in given.items():
+        alone = value[0] if type(value) is list and len(value) == 1 else value
+        is_text = type(alone) is str
+        # Of a key that is none of Meta's nothing is ever kept.
+        if is_text and alone in (known := seen[key]):
+            found[key] = known[alone]
+            continue
         if value is None:
             continue
+        said = len(notices)
         if key == "ph" or key in normalise.HASHED_KEYS:
             kept = _hashed(key, value, rules, notices)
         elif key == "external_id":
@@ -341,7 +387,9 @@ def _user_data(event: dict[str, Any], rules: PixelRules, notices: list[str]) -> 
             )
         if kept:
             found[key] = kept
-    if not found or any(broad.issuperset(found) for broad in TOO_BROAD):
+            if is_text and len(notices) == said:
+                seen[key][alone] = kept
+    if not found or (NARROW.isdisjoint(found) and any(broad.issuperset(found) for broad in TOO_BROAD)):
         raise _Fault(
             "user_data",
             "It says too little to match a person: add em, ph, external_id, or client_ip_address with"
@@ -466,7 +514,7 @@ def _custom_data(event: dict[str, Any], notices: list[str]) -> None:
     custom = event["custom_data"]
     if not isinstance(custom, dict):
         raise _Fault("custom_data", "It must be an object.")
-    event["custom_data"] = custom = {key: value for key, value in custom.items() if value is not None}
+    event["custom_data"] = custom = _without_nulls(custom)
     for key in ("value", "net_revenue", "predicted_ltv"):
         if key in custom:
             custom[key] = _amount(f"custom_data.{key}", custom[key], notices)
@@ -511,8 +559,8 @@ def _purchase(event: dict[str, Any]) -> None:
         )
 
 
-def _rest(event: dict[str, Any], source: str, user_data: dict[str, Any], notices: list[str]) -> None:
-    """What an action source asks for, and the fields with a type."""
+def _unusual(event: dict[str, Any], notices: list[str]) -> None:
+    """The fields with a type that few events have."""
     for key in TEXT_KEYS:
         if key in event and not isinstance(event[key], str):
             raise _Fault(key, "It must be text.")
@@ -529,6 +577,12 @@ def _rest(event: dict[str, Any], source: str, user_data: dict[str, Any], notices
         not isinstance(options, list) or not all(isinstance(option, str) for option in options)
     ):
         raise _Fault("data_processing_options", "It must be a list: [] or [“LDU”].")
+
+
+def _rest(event: dict[str, Any], source: str, user_data: dict[str, Any], notices: list[str]) -> None:
+    """What an action source asks for, and the address."""
+    if not isinstance(event.get("event_source_url", ""), str):
+        raise _Fault("event_source_url", "It must be text.")
     if source == "website":
         if not event.get("event_source_url"):
             notices.append("event_source_url:missing")
@@ -559,14 +613,15 @@ def _boolean(field: str, value: object, notices: list[str]) -> bool:
     return value
 
 
-def _encode(event: dict[str, Any]) -> bytes:
+def _encode(event: dict[str, Any], is_usual: bool) -> bytes:
     try:
         fragment = orjson.dumps(event, option=orjson.OPT_SORT_KEYS)
     except (orjson.JSONEncodeError, RecursionError):
         _inspect(event, "", 1)
         raise _Fault("", "The event cannot be written as JSON.") from None
     # Where something may be bad, all is gone through again, for its place.
-    if b"\\u0000" in fragment or not all(_is_moderate(event[key], 2) for key in FREE_KEYS if key in event):
+    keys = FREE_KEYS[:1] if is_usual else FREE_KEYS
+    if b"\\u0000" in fragment or not all(_is_moderate(event[key], 2) for key in keys if key in event):
         _inspect(event, "", 1)
     return fragment
 

@@ -624,3 +624,18 @@ def test_a_request_is_taken_whole_or_refused_whole(data: list[object]) -> None:
             prepare(data[place])
     else:
         assert len(prepared) == len(data)
+
+
+def test_who_comes_again_in_a_request_is_prepared_as_one_who_comes_alone() -> None:
+    people: list[dict[str, Any]] = [
+        {"em": " Ada@Shop.example", "ph": "030 123456", "country": "DE", "fbp": "fb.1.1789990000000.12"},
+        {"em": "ada@shop.example", "ph": "none", "country": "Germany", "external_id": ["7", "7", "8"]},
+        {"em": ["ada@shop.example"], "ph": ["030 123456"], "fbp": "odd", "client_ip_address": "nowhere"},
+        {"fn": "DE", "ct": "DE", "country": "DE", "external_id": "DE"},
+    ]
+    raws: list[object] = [event(user_data=person) for person in people + people[::-1]]
+
+    together = prepare_events(raws, rules=RULES, now=NOW, make_id=str)
+
+    assert together == [prepare(raw) for raw in raws]
+    assert sum(len(one.notices) for one in together) == 2 * sum(len(one.notices) for one in together[:4]) > 0
