@@ -335,7 +335,7 @@ def test_connecting_finds_no_stuck_state_no_orphan_and_no_way_to_another_tenant(
     run_state_machine_as_test(
         Machine,
         settings=settings(
-            max_examples=12,
+            max_examples=8,
             stateful_step_count=60,
             deadline=None,
             suppress_health_check=list(HealthCheck),
