@@ -141,7 +141,7 @@ class Dialog:
 
 
 class Adapter(Protocol):
-    """One auth option. Each network call of it ends within onboarding.graph.DEADLINE_SECONDS."""
+    """One auth option. A call of it ends within onboarding.graph's DEADLINE_SECONDS, a list within LIST_SECONDS."""
 
     option: Option
     # What opens a session of it.

@@ -170,6 +170,8 @@ class BusinessExtension:
                 error, "wrong_app_secret" if (error.code, error.subcode) == (100, None) else "not_an_admin"
             )
         except BatchRefused as error:
+            if (error.code, error.subcode) != (100, None):
+                return failed(error)
             # "Could not retrieve Facebook Business Extension System User" (facebook-for-woocommerce#2148): an old
             # install is in the way, and the next log-in makes it anew once it is gone.
             graph.delete_install(client, ours, token=token, app_secret=secret)

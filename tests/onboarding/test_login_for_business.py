@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
 from onboarding.models import CredentialEvent, Option, Revocation
+from onboarding.options import ADAPTERS
+from onboarding.options.base import Standing
 from onboarding.services import sessions
+from onboarding.services.openings import opening_of_credential
 from onboarding.services.sessions import SessionRefused
 from tests.onboarding.connecting import (
     APP,
@@ -177,3 +181,28 @@ def test_a_revocation_that_meta_refuses_is_said_once_and_tried_again(shop: Shop)
     assert shop.live_tokens() == []
     assert old.events.filter(kind="revoked").count() == 1
     assert unreferenced_secrets() == []
+
+
+def test_without_the_apps_secret_nothing_is_told_of_a_token(shop: Shop) -> None:
+    credential = shop.begin(FLB).log_in(businesses=[SHOP], pixels=[PIXEL]).work().credential()
+    opening = opening_of_credential(credential, shop.partner)
+    adapter = ADAPTERS[FLB]
+    assert adapter.look(opening, shop.graph).is_valid
+
+    bare = replace(opening, partner=replace(opening.partner, app_secret=None))
+
+    assert adapter.look(bare, shop.graph) == Standing()
+    assert adapter.refresh(bare, shop.graph) is None
+
+
+def test_a_60_day_token_is_refreshed_and_one_without_an_end_is_not(shop: Shop) -> None:
+    credential = shop.begin(FLB).log_in(businesses=[SHOP], pixels=[PIXEL]).work().credential()
+    opening, adapter = opening_of_credential(credential, shop.partner), ADAPTERS[FLB]
+    assert adapter.refresh(opening, shop.graph) is None
+
+    shop.meta.change_tokens({"business_id": SHOP}, expires_in_s=86_400)
+    refreshed = adapter.refresh(opening, shop.graph)
+
+    assert refreshed is not None
+    assert refreshed[0] != opening.token
+    assert refreshed[1] == 60 * 86_400
