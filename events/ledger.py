@@ -200,6 +200,7 @@ _OWNED_TABLES: Final = (
     "events_backlog",
     "events_delivery",
     "events_attempt",
+    "events_deliveryfinding",
     "events_rejection",
     "events_hourlycount",
     "events_ingesttoken",

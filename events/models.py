@@ -110,6 +110,11 @@ class Backlog(models.Model):
     last_received_at = models.DateTimeField()
     created_at = models.DateTimeField(db_default=Now())
     drained_at = models.DateTimeField(null=True, blank=True)
+    # Set on what goes first: when the first of its events is too old for Meta (events.delivery.urgent).
+    expires_at = models.DateTimeField(null=True, blank=True)
+    # How far, and when, it was looked through for such events.
+    looked_to = models.BigIntegerField(db_default=0)
+    looked_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
         indexes = [
@@ -324,6 +329,29 @@ class Rejection(models.Model):
 
     def __str__(self) -> str:
         return f"{self.event_name} at {self.log_offset}: {self.reason}"
+
+
+class DeliveryFinding(models.Model):
+    """Something about an accepted delivery that somebody should look at. It changes nothing of its fate."""
+
+    class Kind(models.TextChoices):
+        EVENTS_RECEIVED = "events_received", "Meta counted other than we sent"
+
+    advertiser = models.ForeignKey(Advertiser, on_delete=models.PROTECT, related_name="+")
+    pixel = models.ForeignKey(Pixel, on_delete=models.CASCADE, related_name="+")
+    delivery = models.ForeignKey(Delivery, on_delete=models.CASCADE, related_name="+")
+    kind = models.CharField(max_length=16, choices=Kind)
+    events_sent = models.PositiveIntegerField()
+    # Empty where it was no number.
+    events_received = models.BigIntegerField(null=True, blank=True)
+    fbtrace_id = models.CharField(max_length=64, blank=True, db_default="")
+    created_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        indexes = [models.Index(fields=["pixel", "-id"], name="delivery_finding_latest")]
+
+    def __str__(self) -> str:
+        return f"{self.kind} of delivery {self.delivery_id}"
 
 
 class HourlyCount(models.Model):

@@ -15,7 +15,17 @@ from django.utils import timezone
 
 from events.health import BADGES, RANK, WORDS, Facts, Health, Verdict, judge
 from events.losses import first_losses, time_left
-from events.models import Attempt, Backlog, Delivery, Event, HourlyCount, IngestToken, PixelLog, Rejection
+from events.models import (
+    Attempt,
+    Backlog,
+    Delivery,
+    DeliveryFinding,
+    Event,
+    HourlyCount,
+    IngestToken,
+    PixelLog,
+    Rejection,
+)
 from events.notices import describe
 from onboarding.models import ConnectionTest, Credential, Pixel
 from onboarding.selectors import credentials_in_use, latest_tests
@@ -393,6 +403,12 @@ def event_detail(pixel: Pixel, log_offset: int) -> EventDetail | None:
         notices=[describe(notice) for notice in event.notices.split()],
         attempts=list(attempts.order_by("pk")),
     )
+
+
+def delivery_findings(pixel: Pixel, *, count: int = PAGE_SIZE) -> list[DeliveryFinding]:
+    """The newest findings about accepted deliveries of the pixel, each with its delivery."""
+    newest = DeliveryFinding.objects.filter(pixel=pixel).select_related("delivery").order_by("-pk")
+    return list(newest[:count])
 
 
 def ingest_tokens(pixel: Pixel) -> list[IngestToken]:

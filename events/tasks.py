@@ -6,7 +6,7 @@ from celery import shared_task
 
 from events import letters
 from events.call_counts import count_calls as count_calls_anew
-from events.delivery import retention
+from events.delivery import retention, urgent
 from events.delivery import sweep as sweeping
 from events.delivery.engine import deliver_pixel
 from events.delivery.progress import PROGRESS
@@ -49,3 +49,9 @@ def count_calls() -> None:
 def drop_old_days() -> None:
     """Drop the days of the log that nobody keeps any more."""
     retention.drop_old_days()
+
+
+@shared_task(name="events.bring_forward", ignore_result=True)
+def bring_forward() -> None:
+    """Find what of the piles is near Meta's age limit."""
+    urgent.bring_forward()

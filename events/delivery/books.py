@@ -64,6 +64,11 @@ WHERE delivery.pixel_id = %(pixel)s AND delivery.state = 'rejected' AND delivery
   AND lifted.log_offset BETWEEN delivery.first_offset AND delivery.last_offset
   AND (delivery.offsets IS NULL OR lifted.log_offset = ANY (delivery.offsets))
 """
+_FIND: Final = """
+INSERT INTO events_deliveryfinding
+    (advertiser_id, pixel_id, delivery_id, kind, events_sent, events_received, fbtrace_id)
+VALUES (%s, %s, %s, 'events_received', %s, %s, %s)
+"""
 # Not sooner than somebody else has said.
 _PAUSE: Final = """
 UPDATE events_pixellog
@@ -165,3 +170,13 @@ def pause_app(cursor: Any, partner_id: int, seconds: float, *, code: int | None)
 def widen_app(cursor: Any, partner_id: int) -> None:
     """One more at a time for an app that was limited; at last as many as there are."""
     cursor.execute(_SET_APP_WIDTH, {"widest": APP_WIDEST, "partner": partner_id})
+
+
+def find_other_count(
+    cursor: Any, claim: Claim, *, sent: int, received: int | None, fbtrace_id: str | None
+) -> None:
+    """A finding: Graph accepted the delivery, and counted other than was sent."""
+    cursor.execute(
+        _FIND,
+        [claim.advertiser_id, claim.pixel_id, claim.delivery_id, sent, received, (fbtrace_id or "")[:64]],
+    )

@@ -7,7 +7,7 @@ doors' commits to it, take turns.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -113,6 +113,7 @@ class _View(NamedTuple):
     last_offset: int
     next_received_at: datetime
     last_received_at: datetime
+    is_urgent: bool
 
 
 class _Range(NamedTuple):
@@ -137,7 +138,8 @@ SELECT pixel.held_at IS NOT NULL, credential.id IS NOT NULL,
      WHERE pixel_id = pixel.id AND state IN ('claimed', 'sending') AND lease_until > clock_timestamp()),
     partner.id, partner.delivery_weight, partner.delivery_ceiling,
     coalesce(flow.due_at <= clock_timestamp(), true), flow.width,
-    backlog.id, backlog.next_offset, backlog.last_offset, backlog.next_received_at, backlog.last_received_at
+    backlog.id, backlog.next_offset, backlog.last_offset, backlog.next_received_at, backlog.last_received_at,
+    backlog.expires_at IS NOT NULL
 FROM onboarding_pixel AS pixel
 JOIN tenants_advertiser AS advertiser ON advertiser.id = pixel.advertiser_id
 JOIN tenants_partner AS partner ON partner.id = advertiser.partner_id
@@ -147,7 +149,7 @@ LEFT JOIN events_appflow AS flow
     ON flow.partner_id = partner.id AND credential.option <> 'pasted_token'
 LEFT JOIN LATERAL (
     SELECT * FROM events_backlog WHERE pixel_id = pixel.id AND drained_at IS NULL
-    ORDER BY first_offset LIMIT 1) AS backlog ON true
+    ORDER BY expires_at NULLS LAST, first_offset LIMIT 1) AS backlog ON true
 WHERE pixel.id = %s
 """
 # Claims of one partner that has a ceiling take turns: each counts those before it.
@@ -224,7 +226,7 @@ WHERE id = %(backlog)s
 _SET_ASIDE: Final = """
 WITH extended AS (
     UPDATE events_backlog SET last_offset = %(head)s - 1, last_received_at = %(head_received_at)s
-    WHERE pixel_id = %(pixel)s AND drained_at IS NULL AND last_offset = %(tail)s - 1
+    WHERE pixel_id = %(pixel)s AND drained_at IS NULL AND expires_at IS NULL AND last_offset = %(tail)s - 1
     RETURNING id)
 INSERT INTO events_backlog
     (advertiser_id, pixel_id, first_offset, next_offset, last_offset, next_received_at, last_received_at)
@@ -271,12 +273,15 @@ class _Claimer:
         idle = Idle.SLOW if self._log.is_slow and not takes_slow else self._hindrance()
         if idle is None:
             self._set_aside()
-            takes = {
+            takes: dict[Lane, Callable[[], Claim | None]] = {
                 Lane.DUE: lambda: self._take_due(_TAKE_DUE_AGAIN),
                 Lane.LIVE: self._take_live,
                 Lane.BACKLOG: self._take_backlog,
                 Lane.REPLAY: lambda: self._take_due(_TAKE_REPLAY),
             }
+            if self._view.is_urgent:
+                # Near Meta's age limit: before all else.
+                lanes = (Lane.BACKLOG, *lanes)
             for lane in lanes:
                 if (claim := takes[lane]()) is not None:
                     return claim

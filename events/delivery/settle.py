@@ -152,11 +152,13 @@ def _accept(cursor: Any, parcel: Parcel, answer: GraphAnswer) -> bool:
     note_good_answer(cursor, parcel.credential_id)
     if received != len(parcel.pieces):
         # Undocumented, so no verdict on any event: Graph took the request. Somebody should look.
+        sent = len(parcel.pieces)
+        books.find_other_count(cursor, parcel.claim, sent=sent, received=count, fbtrace_id=answer.fbtrace_id)
         logger.warning(
             "Graph counted other than we sent",
             delivery_id=parcel.claim.delivery_id,
             pixel_id=parcel.claim.pixel_id,
-            sent=len(parcel.pieces),
+            sent=sent,
             received=repr(received)[:40],
             fbtrace_id=answer.fbtrace_id,
         )

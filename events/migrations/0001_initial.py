@@ -181,6 +181,45 @@ class Migration(migrations.Migration):
             ],
         ),
         migrations.CreateModel(
+            name="DeliveryFinding",
+            fields=[
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                (
+                    "kind",
+                    models.CharField(
+                        choices=[("events_received", "Meta counted other than we sent")], max_length=16
+                    ),
+                ),
+                ("events_sent", models.PositiveIntegerField()),
+                ("events_received", models.BigIntegerField(blank=True, null=True)),
+                ("fbtrace_id", models.CharField(blank=True, db_default="", max_length=64)),
+                ("created_at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                (
+                    "advertiser",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="+", to="tenants.advertiser"
+                    ),
+                ),
+                (
+                    "delivery",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="+", to="events.delivery"
+                    ),
+                ),
+                (
+                    "pixel",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="+", to="onboarding.pixel"
+                    ),
+                ),
+            ],
+        ),
+        migrations.CreateModel(
             name="HourlyCount",
             fields=[
                 (
@@ -311,6 +350,9 @@ class Migration(migrations.Migration):
                 ("last_received_at", models.DateTimeField()),
                 ("created_at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
                 ("drained_at", models.DateTimeField(blank=True, null=True)),
+                ("expires_at", models.DateTimeField(blank=True, null=True)),
+                ("looked_to", models.BigIntegerField(db_default=0)),
+                ("looked_at", models.DateTimeField(blank=True, null=True)),
                 (
                     "advertiser",
                     models.ForeignKey(
@@ -407,6 +449,10 @@ class Migration(migrations.Migration):
                 ),
                 name="backlog_drained_has_a_time",
             ),
+        ),
+        migrations.AddIndex(
+            model_name="deliveryfinding",
+            index=models.Index(fields=["pixel", "-id"], name="delivery_finding_latest"),
         ),
         migrations.AddIndex(
             model_name="delivery",

@@ -204,6 +204,7 @@ SAME_ADVERTISER = "".join(
         "events_backlog",
         "events_delivery",
         "events_attempt",
+        "events_deliveryfinding",
         "events_rejection",
         "events_hourlycount",
         "events_doubtpolicy",

@@ -33,6 +33,7 @@ POLICIES: Policies = {
         ("worker", "ALL", "true", "true"),
     ],
     "events_attempt": [READ_BY_APP, ("worker", "ALL", TAKEN_UP, TAKEN_UP)],
+    "events_deliveryfinding": [READ_BY_APP, ("worker", "ALL", TAKEN_UP, TAKEN_UP)],
     "events_rejection": [
         ("app", "ALL", REACHED, REACHED),
         ("worker", "ALL", TAKEN_UP, TAKEN_UP),
@@ -138,6 +139,7 @@ GRANTS: Grants = {
         "worker": "SELECT, INSERT, UPDATE",
     },
     "events_attempt": {"app": "SELECT", "worker": "SELECT, INSERT, UPDATE"},
+    "events_deliveryfinding": {"app": "SELECT", "worker": "SELECT, INSERT"},
     # What a replay brought to Meta after all is rejected no more.
     "events_rejection": {
         "app": "SELECT, INSERT, DELETE",

@@ -165,6 +165,9 @@ def _schedule(settings: Config) -> dict[str, dict[str, Any]]:
         # For App Review's page; one pass over a day's attempts.
         "count calls": every(timedelta(minutes=10), "events.count_calls", timedelta(minutes=10)),
         # Also made when a worker starts; a week ahead, so that a day without beat harms nobody.
+        "bring forward": every(
+            timedelta(minutes=1), "events.bring_forward", EXPIRE_AFTER_TICKS * timedelta(minutes=1)
+        ),
         "drop old days": every(crontab(hour="3", minute="37"), "events.drop_old_days", timedelta(hours=20)),
         "make partitions": every(
             crontab(hour="*/6", minute="7"), "events.make_partitions", timedelta(hours=6)

@@ -15,6 +15,7 @@ from events.models import (
     Attempt,
     Backlog,
     Delivery,
+    DeliveryFinding,
     DoorRefusal,
     DoubtDecision,
     DoubtPolicy,
@@ -203,6 +204,9 @@ def _deliver_and_reject(event: Event) -> Delivery:
         settled_at=timezone.now(),
     )
     Attempt.objects.create(**own, delivery=delivery, outcome=Attempt.Outcome.REFUSED)
+    DeliveryFinding.objects.create(
+        **own, delivery=delivery, kind=DeliveryFinding.Kind.EVENTS_RECEIVED, events_sent=1
+    )
     Rejection.objects.create(
         **own,
         log_offset=event.log_offset,

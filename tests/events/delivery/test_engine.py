@@ -17,6 +17,7 @@ from events.delivery.engine import TURN_DELIVERIES
 from events.models import Attempt, Delivery, PixelLog, Rejection
 from events.pace import FIRST_WIDTH
 from events.retry import REFUSALS_AT_ONCE
+from events.selectors import delivery_findings
 from onboarding.models import Credential, Pixel, SealedToken
 from onboarding.services import release_pixel, save_pasted_token
 from partnerhub.lib.vault import Secret
@@ -375,6 +376,9 @@ def test_another_count_than_ours_is_accepted_with_a_finding(
     expected = received if isinstance(received, int) and abs(received) < 2**63 else None
     assert (delivery.state, delivery.events_received) == ("accepted", expected)
     assert "Graph counted other than we sent" in caplog.text
+    [finding] = delivery_findings(target.pixel)
+    assert (finding.delivery, finding.events_sent, finding.events_received) == (delivery, 2, expected)
+    assert finding.fbtrace_id == delivery.fbtrace_id
     assert len(stored_ids(sandbox, target.pixel)) == 2
 
 
