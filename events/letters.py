@@ -73,6 +73,11 @@ class Letter:
     steps: tuple[str, ...] = ()
     steps_heading: str = ""
 
+    @property
+    def more(self) -> tuple[str, ...]:
+        """The paragraphs after the first."""
+        return self.paragraphs[1:]
+
 
 def tell_people(*, now: datetime | None = None) -> int:
     """Send what is owed and due. How many mails went out. Any number at once: each is sent by one."""

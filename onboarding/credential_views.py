@@ -49,6 +49,7 @@ def _context(request: HttpRequest, tenant: Advertiser | Partner) -> dict[str, ob
         "is_fleet": isinstance(tenant, Partner),
         "page": stories.token_page(tenant, only_dying=only_dying, start=offset, now=now),
         "only_dying": only_dying,
+        "shows_all": not only_dying,
         "start": offset,
         "newer": max(0, offset - stories.ROWS) if offset else None,
         "now": now,
