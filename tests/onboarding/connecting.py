@@ -147,7 +147,8 @@ class Shop:
             made = sessions.begin_session(advertiser=self.advertiser, pixel=pixel, created_by=self.person)
         self.session_id = made.pk
         if option is not None:
-            self.act(sessions.choose_option, option=option, **typed)
+            arguments: dict[str, Any] = {"option": option, **typed}
+            self.act(sessions.choose_option, **arguments)
         return self
 
     def open_dialog(self, **arguments: Any) -> str:
@@ -239,6 +240,6 @@ def unreferenced_secrets() -> list[int]:
         (TokenLink, ["secret_id"]),
         (Revocation, ["secret_id"]),
     ):
-        for row in model.objects.values_list(*fields):  # type: ignore[attr-defined]
+        for row in model.objects.values_list(*fields):
             kept.update(row)
     return [pk for pk in SealedToken.objects.values_list("pk", flat=True) if pk not in kept]

@@ -329,7 +329,7 @@ def test_connecting_finds_no_stuck_state_no_orphan_and_no_way_to_another_tenant(
 ) -> None:
     monkeypatch.setattr("onboarding.services.openings.redirect_uri", lambda: REDIRECT_URI)
     monkeypatch.setattr("onboarding.services.sessions.graph_client", lambda: graph)
-    Machine.as_role, Machine.meta, Machine.graph = staticmethod(as_role), meta, graph  # type: ignore[assignment]
+    Machine.as_role, Machine.meta, Machine.graph = staticmethod(as_role), meta, graph
     Machine.patch = monkeypatch
 
     run_state_machine_as_test(

@@ -8,7 +8,7 @@ import pytest
 from django.utils import timezone
 
 from onboarding.access import find_token_link
-from onboarding.models import Option, SealedToken, TokenLink
+from onboarding.models import OnboardingSession, Option, SealedToken, TokenLink
 from onboarding.services import sessions
 from onboarding.services.sessions import SessionRefused
 from partnerhub.lib.db import tenant_scope
@@ -225,5 +225,5 @@ def test_who_holds_a_link_reaches_no_other_row(shop: Shop, other_shop: Shop) -> 
 
     with shop.as_role("app"), tenant_scope(link_hash=hash_token(link)):
         assert [row.session_id for row in TokenLink.objects.all()] == [shop.session_id]
-        assert not sessions.OnboardingSession.objects.exists()
+        assert not OnboardingSession.objects.exists()
         assert not SealedToken.objects.exists()

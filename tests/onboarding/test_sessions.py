@@ -24,7 +24,7 @@ from onboarding.selectors import what_disconnecting_does
 from onboarding.services import seal_token, session_work, sessions
 from onboarding.services.sessions import SessionRefused
 from partnerhub.lib.vault import Secret
-from tenants.models import Partner
+from tenants.models import AdvertiserMembership, Partner
 from tenants.roles import AdvertiserRole, PartnerRole
 from tests.onboarding.connecting import OTHER_PIXEL, PIXEL, SECOND_PIXEL, SHOP, Shop, unreferenced_secrets
 from tests.support.factories import hold, join_advertiser, join_partner, make_person, opened
@@ -51,7 +51,7 @@ def connected(shop: Shop, meta_id: str = PIXEL) -> Pixel:
 
 def row_of(session_id: int) -> dict[str, Any]:
     """All of a session's columns."""
-    return OnboardingSession.objects.filter(pk=session_id).values().get()
+    return dict(OnboardingSession.objects.filter(pk=session_id).values().get())
 
 
 # The callback.
@@ -102,6 +102,15 @@ def test_another_persons_callback_is_refused_also_of_a_colleague_and_in_another_
 
     assert row_of(shop.session_id) == before
     assert SealedToken.objects.count() == 0
+
+
+def test_who_may_connect_no_more_cannot_come_back(shop: Shop) -> None:
+    location = at_meta(shop)
+    AdvertiserMembership.objects.filter(person=shop.person).update(role=AdvertiserRole.ANALYST)
+
+    with pytest.raises(SessionRefused, match="state_forged"):
+        shop.come_back(location)
+    assert shop.stands() == ("at_meta", "")
 
 
 def test_an_old_dialog_is_void_once_another_was_opened(shop: Shop) -> None:
