@@ -18,7 +18,10 @@ from django.db import connection, transaction
 
 from events import doctor
 from events.delivery import sweep
-from events.doctor import CHECKS, Finding, Server, judge_server
+from events.doctor import CHECKS, neighbours, rights, settings, stored
+from events.doctor import database as tables
+from events.doctor.database import Server, judge_server
+from events.doctor.finding import Finding
 from onboarding.models import SealedToken
 from partnerhub.lib.config import config, read_config
 from partnerhub.lib.pulse import Pulse
@@ -41,7 +44,8 @@ def with_settings(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 
     def change(**variables: str) -> None:
         changed = read_config(os.environ | variables)
-        monkeypatch.setattr(doctor, "config", lambda: changed)
+        for room in (neighbours, rights, settings, stored):
+            monkeypatch.setattr(room, "config", lambda: changed)
 
     return change
 
@@ -306,7 +310,7 @@ def test_dead_rows_and_forgotten_slots_are_found(
     transactional_db: None, database: TestDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert findings("bloat") == []
-    monkeypatch.setattr(doctor, "DEAD_ROWS", 50)
+    monkeypatch.setattr(tables, "DEAD_ROWS", 50)
     with connection.cursor() as cursor:
         cursor.execute(
             "CREATE TABLE dying WITH (autovacuum_enabled = off) AS SELECT generate_series(1, 100) AS n"
@@ -357,7 +361,7 @@ def test_without_a_worker_it_says_so_and_what_waits(
         asked.append(age_seconds)
         return sweep.due_pixels(limit=limit, age_seconds=0.0)
 
-    monkeypatch.setattr(doctor, "due_pixels", due)
+    monkeypatch.setattr(neighbours, "due_pixels", due)
 
     problems = [finding.problem for finding in findings("workers")]
 
@@ -381,8 +385,8 @@ def test_beats_that_are_missing_silent_or_two_are_found(
     assert problem("beat") == "More than one beat is connected: 2."
     assert second._session is not None
     second._session.close()
-    monkeypatch.setattr(doctor, "SILENT_SECONDS", -1.0)
-    monkeypatch.setattr(doctor, "FEWEST_TICKS", -1)
+    monkeypatch.setattr(neighbours, "SILENT_SECONDS", -1.0)
+    monkeypatch.setattr(neighbours, "FEWEST_TICKS", -1)
     wait_until(lambda: "More" not in "".join(finding.problem for finding in findings("beat")))
     assert problem("beat").startswith("Beat has not ticked for")
     assert first._session is not None
@@ -393,7 +397,7 @@ def test_clocks_that_are_apart_are_found(db: None, monkeypatch: pytest.MonkeyPat
     assert findings("clock") == []
 
     for seconds in (-5, 5):
-        monkeypatch.setattr(doctor, "time", ShiftedClock(seconds))
+        monkeypatch.setattr(neighbours, "time", ShiftedClock(seconds))
         assert problem("clock") == "This host's clock and PostgreSQL's are 5.0 s apart."
 
 

@@ -212,6 +212,10 @@ def test_a_dead_processs_queue_is_forgotten_and_the_last_ledger_check_is_not(tmp
 
         assert values(tmp_path, "partnerhub_door_queue_events") == {(): 5}
         assert values(tmp_path, "partnerhub_ledger_findings") == {(): 1}
+        first.kill()
+
+        assert values(tmp_path, "partnerhub_door_queue_events") == {}
+        assert values(tmp_path, "partnerhub_ledger_findings") == {(): 1}
 
 
 def test_a_fork_counts_in_a_file_of_its_own(tmp_path: Path) -> None:
