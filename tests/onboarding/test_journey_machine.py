@@ -323,6 +323,7 @@ class Machine(RuleBasedStateMachine):
                 assert token["last_four"] in in_use, token
 
 
+@pytest.mark.timeout(600)  # a minute by itself; several where the machine is busy
 @pytest.mark.django_db
 def test_connecting_finds_no_stuck_state_no_orphan_and_no_way_to_another_tenant(
     as_role: AsRole, meta: SandboxClient, graph: GraphClient, monkeypatch: pytest.MonkeyPatch
