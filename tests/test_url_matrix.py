@@ -129,9 +129,7 @@ MATRIX = {
     "onboarding:log_in": Route(
         NOT_THAT_WAY, (302, 404, 404, 403, 409, 403, 409, 409), session, {"option": "pasted_token"}
     ),
-    "onboarding:enter_token": Route(
-        NOT_THAT_WAY, (302, 404, 404, 403, 409, 403, 409, 409), session, TOKEN_TYPED
-    ),
+    "onboarding:enter_token": Route(NOT_THAT_WAY, ACTS_AS_ADMIN, session, TOKEN_TYPED),
     "onboarding:forward": Route(NOT_THAT_WAY, (302, 404, 404, 403, 200, 403, 200, 200), session, PIXEL_TYPED),
     "onboarding:share": Route(NOT_THAT_WAY, (302, 404, 404, 403, 409, 403, 409, 409), session, PIXEL_TYPED),
     "onboarding:look": Route(NOT_THAT_WAY, (302, 404, 404, 403, 409, 403, 409, 409), session),

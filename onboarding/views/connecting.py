@@ -160,7 +160,7 @@ def share(request: HttpRequest, found: OnboardingSession) -> HttpResponse | None
 
 def _choose(found: OnboardingSession, option: Option, form: Form | None) -> OnboardingSession:
     """The option, for the pixel that was typed; where a token is waited for, both are chosen."""
-    if found.state in (State.ENTERING, State.WITH_COLLEAGUE):
+    if option == Option.PASTED_TOKEN and found.state in (State.ENTERING, State.WITH_COLLEAGUE):
         return found
     typed = form.cleaned_data if form else {}
     pixel = {name: typed[name] for name in PixelForm.base_fields if name in typed}

@@ -24,7 +24,7 @@ from tenants.roles import Act, may_any
 from tenants.scoped import show, signed_in
 
 # Where another way may be looked at before it is taken.
-_CHOOSABLE = frozenset({State.CHOOSING, State.STUCK, State.ENTERING})
+_CHOOSABLE = frozenset({State.CHOOSING, State.STUCK, State.ENTERING, State.WITH_COLLEAGUE})
 
 
 def session_page(

@@ -370,6 +370,36 @@ def test_somebody_who_is_signed_in_opens_a_link_too(site: Site, shop: Shop) -> N
     assert site.sign_in(shop.person).get(path).status_code == 200
 
 
+def test_who_has_the_token_after_all_pastes_it_and_the_link_ends(site: Site, shop: Shop) -> None:
+    path = forwarded(site, shop)
+    site.sign_in(shop.person)
+
+    assert "Enter the access token" in text_of(site.get(address(shop) + "?way=pasted_token"))
+    site.post(address(shop, "token/"), TOKEN)
+
+    assert shop.stands() == ("taking", "")
+    assert "This link was withdrawn" in text_of(site.get(path))
+
+
+def test_a_new_link_takes_the_old_ones_place(site: Site, shop: Shop) -> None:
+    old = forwarded(site, shop)
+
+    page = site.sign_in(shop.person).post(address(shop, "link/"))
+
+    assert page.status_code == 200
+    assert old not in page.content.decode()
+    assert "This link was withdrawn" in text_of(site.get(old))
+
+
+def test_from_the_form_for_a_token_the_pixel_can_be_shared_instead(site: Site, shop: Shop) -> None:
+    stand(shop, State.ENTERING, Option.PASTED_TOKEN, facts={"meta_id": PIXEL, "pixel_name": "Web shop"})
+
+    site.sign_in(shop.person).post(address(shop, "share/"))
+
+    assert shop.stands() == ("sharing", "")
+    assert shop.session.facts["meta_id"] == PIXEL
+
+
 # Disconnecting, and secrets.
 
 
