@@ -8,8 +8,9 @@ from django.utils import timezone
 from django.views.decorators.http import require_GET
 
 from onboarding import stories
-from tenants.access import get_advertiser_for, get_partner_for
+from tenants.access import get_advertiser_for, get_partner_for, partner_roles
 from tenants.models import Advertiser, Partner
+from tenants.roles import Act, may_any
 from tenants.scoped import scoped, show, signed_in
 
 
@@ -25,8 +26,12 @@ def advertiser_credentials(request: HttpRequest, advertiser_id: int) -> HttpResp
 @scoped
 def partner_credentials(request: HttpRequest, partner_id: int) -> HttpResponse:
     """The fleet's tokens, and the partner's own: whose token is dying?"""
-    partner = get_partner_for(signed_in(request), partner_id)
-    context = _context(request, partner) | {"own": stories.partner_tokens(partner)}
+    person = signed_in(request)
+    partner = get_partner_for(person, partner_id)
+    context = _context(request, partner) | {
+        "own": stories.partner_tokens(partner),
+        "may_see_set_up": may_any(partner_roles(person, partner.pk), Act.SEE_SET_UP),
+    }
     return show(request, partner, "onboarding/credentials.html", context)
 
 

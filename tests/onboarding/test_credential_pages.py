@@ -153,8 +153,10 @@ def test_the_partners_own_tokens_stand_on_its_page_without_what_is_sealed(
     shared = make_pixel(make_advertiser(partner))
     install_credential(pixel=shared, option=Option.SHARED_PIXEL, partner_credential=token, state="working")
 
-    words = text_of(site.sign_in(owner).get(f"/partners/{partner.pk}/credentials/"))
+    page = site.sign_in(owner).get(f"/partners/{partner.pk}/credentials/")
+    words = text_of(page)
 
+    assert f"/partners/{partner.pk}/set-up/" in page.content.decode()
     assert "Sending system user's token …nder" in words
     assert "Refused by Meta" in words
     assert "with the partner's" in words

@@ -255,6 +255,8 @@ def test_the_answer_to_an_old_tokens_look_says_nothing_of_the_new_one(
     look(credential)
 
     assert (credential.state, credential.pixel.hold) == ("retired", "")
+    # Nothing of it was written down.
+    assert credential.looked_at is None
     assert notices() == []
 
 

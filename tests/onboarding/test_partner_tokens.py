@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.utils import timezone
@@ -192,6 +193,26 @@ def test_a_dead_sending_token_is_one_incident_and_one_mail_of_the_partners(
     [notice] = Notice.objects.all()
     assert (notice.kind, notice.partner_credential_id, notice.advertiser_id) == ("died", sending.pk, None)
     assert meta.calls("client_pixels") == []
+
+
+def test_a_look_at_a_token_that_is_another_by_now_says_nothing_of_the_new_one(
+    meta: SandboxClient, partner: Partner, look: LookAt, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from onboarding.services import partner_tokens
+
+    meta.set_token_state(SENDING, "revoked")
+    asked = partner_tokens._standing
+
+    def ask_while_it_is_replaced(*args: Any) -> Any:
+        told = asked(*args)
+        keep(partner, Kind.SENDING_TOKEN, "EAAthenewsender")
+        return told
+
+    monkeypatch.setattr(partner_tokens, "_standing", ask_while_it_is_replaced)
+    look(partner)
+
+    assert of(partner).state == "untested"
+    assert Notice.objects.count() == 0
 
 
 def test_graph_that_refuses_everything_confirms_nothing(
