@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -21,7 +22,7 @@ from django.utils import timezone
 from events import readings
 from events.models import Delivery, PixelLog
 from onboarding.models import Credential, Pixel
-from partnerhub.lib import metrics
+from partnerhub.lib import metrics, metrics_files
 from partnerhub.lib.metrics import Family, Reading
 from tests.events.delivery.conftest import forget_events, introduce, is_drained
 from tests.support.brokers import prepared_broker
@@ -132,6 +133,43 @@ def assert_labels_are_listed(shown: dict[tuple[str, tuple[tuple[str, str], ...]]
         family = families.get(name) or families[re.sub(r"_(bucket|sum|count|created)$", "", name)]
         for label, value in labels:
             assert label == "le" or value in (*family.labels[label], metrics.OTHER)
+
+
+def test_the_web_sites_processes_are_added_up(transactional_db: None, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    command = ["-m", "gunicorn", "partnerhub.wsgi", "--bind", f"127.0.0.1:{port}", "--workers", "2"]
+    web = subprocess.Popen(
+        [
+            sys.executable,
+            *command,
+            "--worker-class",
+            "gthread",
+            "--no-control-socket",
+            "--log-level",
+            "critical",
+        ],
+        cwd=CHECKOUT,
+        env={**os.environ, "METRICS_DIR": str(tmp_path), "ALLOWED_HOSTS": "127.0.0.1"},
+    )
+    try:
+        wait_until(lambda: metrics_files.living(tmp_path)["web"] == 2)
+        statuses = [
+            requests.get(f"http://127.0.0.1:{port}/{path}", timeout=20).status_code
+            for path in ["healthz"] * 6 + ["nowhere"]
+        ]
+        counted = {
+            sample.labels["status"]: sample.value
+            for family in metrics_files.collect(tmp_path)
+            for sample in family.samples
+            if sample.name == "partnerhub_web_seconds_count"
+        }
+    finally:
+        web.terminate()
+        web.wait(20)
+
+    assert statuses == [200] * 6 + [404]
+    assert counted == {"2xx": 6, "4xx": 1}
 
 
 # Who may look.
