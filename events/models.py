@@ -191,6 +191,7 @@ class Delivery(models.Model):
         )  # sent, and no answer came; sent again at due_at, or held where there is none
         SPLIT = "split"  # refused whole; its children carry the events on
         REJECTED = "rejected"  # every event left in it has its rejection
+        CANCELLED = "cancelled"  # of a replay that was, before it was sent
 
     class Kind(models.TextChoices):
         ORIGINAL = "original"

@@ -5,18 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from enum import StrEnum
 
-import orjson
 from django.db import connection
-from django.db.models import Count, F, Min, OuterRef, Q, Subquery, Sum
+from django.db.models import Count, F, Min, OuterRef, Subquery, Sum
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 
+from events.facts import WIDEST_RANGE
+from events.fates import offsets_with
 from events.health import BADGES, RANK, WORDS, Facts, Health, Verdict, judge
 from events.losses import first_losses, time_left
 from events.models import (
-    Attempt,
     Backlog,
     Delivery,
     DeliveryFinding,
@@ -26,7 +25,7 @@ from events.models import (
     PixelLog,
     Rejection,
 )
-from events.notices import describe
+from events.replay import Fate
 from onboarding.models import ConnectionTest, Credential, Pixel
 from onboarding.selectors import credentials_in_use, latest_tests
 from partnerhub.lib.charts import BarChart, Sparkline, hour_bars, sparkline
@@ -209,32 +208,32 @@ _NOTHING_OPEN = _OpenRanges()
 
 
 def _open_ranges(pixel_ids: Iterable[int]) -> dict[int, _OpenRanges]:
-    """Events in deliveries that have not ended, by pixel; those that a rejection took out are not among them."""
-    rejected = (
-        Rejection.objects.filter(
-            pixel=OuterRef("pixel"), log_offset__range=(OuterRef("first_offset"), OuterRef("last_offset"))
-        )
-        .order_by()
-        .values("pixel")
-        .annotate(count=Count("pk"))
-        .values("count")
-    )
-    events = F("last_offset") - F("first_offset") + 1 - Coalesce(Subquery(rejected), 0)
-    doubt = Q(state=Delivery.State.DOUBT)
-    rows = (
-        Delivery.objects.filter(pixel__in=list(pixel_ids), state__in=OPEN_STATES)
-        .annotate(events=events)
-        .values("pixel_id")
-        .annotate(
-            waiting=Coalesce(Sum("events", filter=~doubt), 0),
-            in_doubt=Coalesce(Sum("events", filter=doubt), 0),
-            since=Min("first_received_at", filter=~doubt),
-        )
-    )
-    return {
-        row["pixel_id"]: _OpenRanges(waiting=row["waiting"], in_doubt=row["in_doubt"], since=row["since"])
-        for row in rows
-    }
+    """Events in deliveries that have not ended, by pixel; those that a rejection took out are not among them.
+
+    Replays are beside the books: their events have a fate already.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(_OPEN_RANGES, [list(pixel_ids)])
+        return {pixel_id: _OpenRanges(*row) for pixel_id, *row in cursor.fetchall()}
+
+
+_OPEN_RANGES = """
+SELECT pixel_id, coalesce(sum(events) FILTER (WHERE state <> 'doubt'), 0)::bigint,
+    coalesce(sum(events) FILTER (WHERE state = 'doubt'), 0)::bigint,
+    min(first_received_at) FILTER (WHERE state <> 'doubt')
+FROM (
+    SELECT delivery.pixel_id, delivery.state, delivery.first_received_at,
+        coalesce(cardinality(delivery.offsets), delivery.last_offset - delivery.first_offset + 1)
+        - (SELECT count(*) FROM events_rejection AS rejection
+           WHERE rejection.pixel_id = delivery.pixel_id
+             AND rejection.log_offset BETWEEN delivery.first_offset AND delivery.last_offset
+             AND (delivery.offsets IS NULL OR rejection.log_offset = ANY (delivery.offsets))) AS events
+    FROM events_delivery AS delivery
+    WHERE delivery.pixel_id = ANY (%s) AND delivery.state IN ('waiting', 'claimed', 'sending', 'doubt')
+      AND delivery.replay_id IS NULL
+) AS ranges
+GROUP BY pixel_id
+"""
 
 
 def _hours(pixel_ids: Iterable[int], *, now: datetime) -> dict[int, list[Hour]]:
@@ -252,19 +251,9 @@ def _hours(pixel_ids: Iterable[int], *, now: datetime) -> dict[int, list[Hour]]:
     }
 
 
-class Fate(StrEnum):
-    """Where an event is. Derived: its delivery's state, unless it has a rejection."""
-
-    WAITING = "waiting"
-    SENDING = "sending"
-    ACCEPTED = "accepted"
-    DOUBT = "doubt"
-    REJECTED = "rejected"
-
-
 FATE_WORDS = {
     Fate.WAITING: "Waiting",
-    Fate.SENDING: "Sending",
+    Fate.SENDING: "In flight",
     Fate.ACCEPTED: "Accepted",
     Fate.DOUBT: "In doubt",
     Fate.REJECTED: "Rejected",
@@ -279,7 +268,7 @@ FATE_BADGES = {
 }
 _FATES = {
     Delivery.State.WAITING: Fate.WAITING,
-    Delivery.State.CLAIMED: Fate.WAITING,
+    Delivery.State.CLAIMED: Fate.SENDING,
     Delivery.State.SENDING: Fate.SENDING,
     Delivery.State.ACCEPTED: Fate.ACCEPTED,
     Delivery.State.DOUBT: Fate.DOUBT,
@@ -319,11 +308,17 @@ class EventPage:
     older: int | None
 
 
-def event_page(pixel: Pixel, *, before: int | None = None, size: int = PAGE_SIZE) -> EventPage:
-    """The events right below the offset `before`, or the newest ones."""
+def event_page(
+    pixel: Pixel, *, before: int | None = None, size: int = PAGE_SIZE, fate: Fate | None = None
+) -> EventPage:
+    """The events right below the offset `before`, or the newest ones; of one fate, or of all."""
     log = PixelLog.objects.filter(pixel=pixel).first()
     if log is None:
         return EventPage([], None)
+    if fate is not None:
+        offsets, older = offsets_with(pixel, fate, before=before, size=size)
+        found = Event.objects.filter(advertiser=pixel.advertiser_id, pixel=pixel, log_offset__in=offsets)
+        return EventPage(rows_of(pixel, list(found.defer("payload").order_by("-log_offset"))), older)
     end = log.head if before is None else max(0, min(before, log.head))
     # Offsets are dense: a page is a range, and the range an index look-up a partition.
     events = list(
@@ -333,17 +328,24 @@ def event_page(pixel: Pixel, *, before: int | None = None, size: int = PAGE_SIZE
         .defer("payload")
         .order_by("-log_offset")
     )
-    rows = _with_fates(pixel, events)
+    rows = rows_of(pixel, events)
     older = rows[-1].log_offset if rows and rows[-1].log_offset > log.kept_from else None
     return EventPage(rows, older)
 
 
-def _with_fates(pixel: Pixel, events: Sequence[Event]) -> list[EventRow]:
+def rows_of(pixel: Pixel, events: Sequence[Event]) -> list[EventRow]:
+    """The events with their fates."""
     if not events:
         return []
     first, last = min(e.log_offset for e in events), max(e.log_offset for e in events)
     deliveries = list(
-        Delivery.objects.filter(pixel=pixel, first_offset__lte=last, last_offset__gte=first)
+        Delivery.objects.filter(
+            pixel=pixel,
+            replay=None,
+            first_offset__gt=first - WIDEST_RANGE,
+            first_offset__lte=last,
+            last_offset__gte=first,
+        )
         .exclude(state=Delivery.State.SPLIT)
         .order_by("pk")
     )
@@ -354,8 +356,7 @@ def _with_fates(pixel: Pixel, events: Sequence[Event]) -> list[EventRow]:
     rows = []
     for event in events:
         at = event.log_offset
-        # The last one that covers it: a later delivery over the same events is the one that counts.
-        delivery = next((d for d in reversed(deliveries) if d.first_offset <= at <= d.last_offset), None)
+        delivery = next((d for d in reversed(deliveries) if d.covers(at)), None)
         rejection = rejections.get(at)
         fate = Fate.WAITING if delivery is None else _FATES[Delivery.State(delivery.state)]
         rows.append(
@@ -371,38 +372,6 @@ def _with_fates(pixel: Pixel, events: Sequence[Event]) -> list[EventRow]:
             )
         )
     return rows
-
-
-@dataclass(frozen=True, slots=True)
-class EventDetail:
-    """One event's life: what is sent, what was mended at the door, its attempts and its end."""
-
-    row: EventRow
-    origin: str
-    payload: str
-    notices: list[str]
-    attempts: list[Attempt]
-
-
-def event_detail(pixel: Pixel, log_offset: int) -> EventDetail | None:
-    """The event at an offset of the pixel's log; None where there is none (any more)."""
-    event = Event.objects.filter(advertiser=pixel.advertiser_id, pixel=pixel, log_offset=log_offset).first()
-    if event is None:
-        return None
-    [row] = _with_fates(pixel, [event])
-    attempts = Attempt.objects.filter(
-        pixel=pixel,
-        delivery__in=Delivery.objects.filter(
-            pixel=pixel, first_offset__lte=log_offset, last_offset__gte=log_offset
-        ),
-    )
-    return EventDetail(
-        row=row,
-        origin=event.get_origin_display(),
-        payload=orjson.dumps(orjson.loads(bytes(event.payload)), option=orjson.OPT_INDENT_2).decode(),
-        notices=[describe(notice) for notice in event.notices.split()],
-        attempts=list(attempts.order_by("pk")),
-    )
 
 
 def delivery_findings(pixel: Pixel, *, count: int = PAGE_SIZE) -> list[DeliveryFinding]:

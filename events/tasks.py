@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from celery import shared_task
 
-from events import letters
+from events import erasures, letters, replays
 from events.call_counts import count_calls as count_calls_anew
 from events.delivery import retention, urgent
 from events.delivery import sweep as sweeping
@@ -49,6 +49,25 @@ def count_calls() -> None:
 def drop_old_days() -> None:
     """Drop the days of the log that nobody keeps any more."""
     retention.drop_old_days()
+
+
+@shared_task(name=replays.STEP, ignore_result=True)
+def step_replay(replay_id: int) -> None:
+    """Go on with a replay."""
+    replays.work_on_replay(replay_id)
+
+
+@shared_task(name=erasures.ERASE, ignore_result=True)
+def erase(advertiser_id: int, erasure_id: int) -> None:
+    """Go on with an erasure."""
+    erasures.work_on_erasure(advertiser_id, erasure_id)
+
+
+@shared_task(name="events.sweep_jobs", ignore_result=True)
+def sweep_jobs() -> None:
+    """Hint at replays and erasures that are under way."""
+    replays.sweep_replays()
+    erasures.sweep_erasures()
 
 
 @shared_task(name="events.bring_forward", ignore_result=True)

@@ -30,6 +30,8 @@ class Act(StrEnum):
     SEE = "see"
     TEST = "test"  # send a test event
     CONNECT = "connect"  # pixels, credentials, ingest tokens
+    REPLAY = "replay"  # send events once more, decide about doubts
+    ERASE = "erase"  # erase all of one person
     SEE_SET_UP = "see_set_up"  # the partner's own set-up and its App Review
     SET_UP = "set_up"  # the partner's app, business, tokens, looks
     MANAGE_ADVERTISERS = "manage_advertisers"  # make and invite advertisers
@@ -40,9 +42,13 @@ Role = PartnerRole | AdvertiserRole
 
 ACTS: dict[Role, frozenset[Act]] = {
     PartnerRole.OWNER: frozenset(Act),
-    PartnerRole.MANAGER: frozenset({Act.SEE, Act.TEST, Act.CONNECT, Act.SEE_SET_UP, Act.MANAGE_ADVERTISERS}),
+    PartnerRole.MANAGER: frozenset(
+        {Act.SEE, Act.TEST, Act.CONNECT, Act.REPLAY, Act.ERASE, Act.SEE_SET_UP, Act.MANAGE_ADVERTISERS}
+    ),
     PartnerRole.SUPPORT: frozenset({Act.SEE, Act.TEST}),
-    AdvertiserRole.ADMIN: frozenset({Act.SEE, Act.TEST, Act.CONNECT, Act.MANAGE_PEOPLE}),
+    AdvertiserRole.ADMIN: frozenset(
+        {Act.SEE, Act.TEST, Act.CONNECT, Act.REPLAY, Act.ERASE, Act.MANAGE_PEOPLE}
+    ),
     AdvertiserRole.ANALYST: frozenset({Act.SEE}),
 }
 

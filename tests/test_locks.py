@@ -375,6 +375,8 @@ ACCESS: dict[str, Callable[[Person, Tenant], object]] = {
     "events.access.get_ingest_token_for": lambda person, of: events.access.get_ingest_token_for(
         person, of.token.pk, Act.SEE
     ),
+    "events.access.get_replay_for": lambda person, of: events.access.get_replay_for(person, of.replay.pk),
+    "events.access.get_erasure_for": lambda person, of: events.access.get_erasure_for(person, of.erasure.pk),
     "events.access.get_event_for": lambda person, of: events.access.get_event_for(
         person, of.pixel.pk, of.event.log_offset
     ),

@@ -274,10 +274,10 @@ class _Claimer:
         if idle is None:
             self._set_aside()
             takes: dict[Lane, Callable[[], Claim | None]] = {
-                Lane.DUE: lambda: self._take_due(_TAKE_DUE_AGAIN),
+                Lane.DUE: self._take_again,
                 Lane.LIVE: self._take_live,
                 Lane.BACKLOG: self._take_backlog,
-                Lane.REPLAY: lambda: self._take_due(_TAKE_REPLAY),
+                Lane.REPLAY: self._take_replay,
             }
             if self._view.is_urgent:
                 # Near Meta's age limit: before all else.
@@ -347,6 +347,12 @@ class _Claimer:
         self._log = log._replace(tail=log.head)
         self._run(_LOOK, [self._pixel_id])
         self._view = _View(*self._cursor.fetchone())
+
+    def _take_again(self) -> Claim | None:
+        return self._take_due(_TAKE_DUE_AGAIN)
+
+    def _take_replay(self) -> Claim | None:
+        return self._take_due(_TAKE_REPLAY)
 
     def _take_due(self, statement: str) -> Claim | None:
         lease = config().delivery_lease_seconds

@@ -85,6 +85,7 @@ class Migration(migrations.Migration):
                             ("doubt", "in doubt"),
                             ("split", "Split"),
                             ("rejected", "Rejected"),
+                            ("cancelled", "Cancelled"),
                         ],
                         max_length=16,
                     ),

@@ -157,6 +157,7 @@ def _schedule(settings: Config) -> dict[str, dict[str, Any]]:
 
     return {
         "sweep deliveries": every(sweep, "events.sweep", EXPIRE_AFTER_TICKS * sweep),
+        "sweep replays and erasures": every(sweep, "events.sweep_jobs", EXPIRE_AFTER_TICKS * sweep),
         "sweep connection tests": every(sweep, "onboarding.sweep", EXPIRE_AFTER_TICKS * sweep),
         "ask for daily tests": every(timedelta(minutes=1), "onboarding.schedule_tests", timedelta(minutes=6)),
         # The daily looks at tokens, spread over the day; a lost tick is the next one's.

@@ -11,8 +11,9 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from events import selectors
+from events.lives import event_detail
 from events.models import Attempt, Delivery, Event, Rejection
-from events.selectors import Fate
+from events.replay import Fate
 from onboarding.models import Pixel
 from tests.support.factories import ConnectedPixel, make_advertiser, make_connected_pixel, make_partner
 from tests.support.log import append_count, append_events, make_event
@@ -68,7 +69,7 @@ def test_an_event_waits_until_a_delivery_covers_it(connected: ConnectedPixel) ->
     ("state", "fate"),
     [
         (Delivery.State.WAITING, Fate.WAITING),
-        (Delivery.State.CLAIMED, Fate.WAITING),
+        (Delivery.State.CLAIMED, Fate.SENDING),
         (Delivery.State.SENDING, Fate.SENDING),
         (Delivery.State.ACCEPTED, Fate.ACCEPTED),
         (Delivery.State.DOUBT, Fate.DOUBT),
@@ -140,7 +141,7 @@ def test_the_detail_tells_what_the_door_mended_and_every_attempt(connected: Conn
             advertiser_id=pixel.advertiser_id, pixel=pixel, delivery=delivery, outcome=outcome
         )
 
-    detail = selectors.event_detail(pixel, 0)
+    detail = event_detail(pixel, 0)
 
     assert detail is not None
     assert set(detail.notices) >= {
@@ -150,7 +151,7 @@ def test_the_detail_tells_what_the_door_mended_and_every_attempt(connected: Conn
     }
     assert '"value": 50' in detail.payload
     assert [attempt.outcome for attempt in detail.attempts] == ["unsent", "accepted"]
-    assert selectors.event_detail(pixel, 1) is None
+    assert event_detail(pixel, 1) is None
 
 
 def test_an_overview_counts_each_event_once(connected: ConnectedPixel) -> None:

@@ -229,6 +229,24 @@ def _send_again_and_erase(event: Event, delivery: Delivery, owner: Person) -> tu
     DoorRefusal.objects.create(
         **own, hour=now.replace(minute=0, second=0, microsecond=0), reason="invalid_parameter", requests=1
     )
+    # A replay's, in doubt: the books know of its event already.
+    Delivery.objects.create(
+        **own,
+        kind=Delivery.Kind.REPLAY,
+        replay=Replay.objects.create(
+            **own,
+            state=Replay.State.DONE,
+            first_offset=event.log_offset,
+            last_offset=event.log_offset,
+            next_offset=event.log_offset + 1,
+        ),
+        first_offset=event.log_offset,
+        last_offset=event.log_offset,
+        first_received_at=event.received_at,
+        last_received_at=event.received_at,
+        state=Delivery.State.DOUBT,
+        doubts=1,
+    )
     replay = Replay.objects.create(
         **own,
         state=Replay.State.READY,

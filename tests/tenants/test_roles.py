@@ -9,17 +9,19 @@ import pytest
 from tenants.roles import ACTS, Act, AdvertiserRole, PartnerRole, Role, may, may_any
 
 TABLE = {
-    #                        see    test   connect see set-up, set up  advertisers people
-    PartnerRole.OWNER: (True, True, True, True, True, True, True),
-    PartnerRole.MANAGER: (True, True, True, True, False, True, False),
-    PartnerRole.SUPPORT: (True, True, False, False, False, False, False),
-    AdvertiserRole.ADMIN: (True, True, True, False, False, False, True),
-    AdvertiserRole.ANALYST: (True, False, False, False, False, False, False),
+    #                        see    test   connect replay erase see set-up, set up  advertisers people
+    PartnerRole.OWNER: (True, True, True, True, True, True, True, True, True),
+    PartnerRole.MANAGER: (True, True, True, True, True, True, False, True, False),
+    PartnerRole.SUPPORT: (True, True, False, False, False, False, False, False, False),
+    AdvertiserRole.ADMIN: (True, True, True, True, True, False, False, False, True),
+    AdvertiserRole.ANALYST: (True, False, False, False, False, False, False, False, False),
 }
 ORDER = (
     Act.SEE,
     Act.TEST,
     Act.CONNECT,
+    Act.REPLAY,
+    Act.ERASE,
     Act.SEE_SET_UP,
     Act.SET_UP,
     Act.MANAGE_ADVERTISERS,

@@ -23,6 +23,7 @@ from urllib.parse import urlencode, urlsplit
 import orjson
 
 from partnerhub.lib.graph import limits
+from partnerhub.lib.graph.bodies import events_body
 from partnerhub.lib.graph.errors import (
     CredentialRefused,
     GraphError,
@@ -227,12 +228,12 @@ class GraphClient:
         """
         target = f"{meta_id}/events"
         _check_path(target)
-        head: dict[str, str] = {"partner_agent": partner_agent}
-        if test_event_code:
-            head["test_event_code"] = test_event_code
-        if app_secret is not None:
-            head["appsecret_proof"] = appsecret_proof(token, app_secret)
-        body = b"".join((orjson.dumps(head)[:-1], b',"data":[', b",".join(fragments), b"]}"))
+        body = events_body(
+            fragments,
+            partner_agent=partner_agent,
+            test_event_code=test_event_code,
+            appsecret_proof=None if app_secret is None else appsecret_proof(token, app_secret),
+        )
         answer = self._call("POST", target, body, token, deadline_seconds)
         if not answer.body.keys() & limits.EVENTS_ANSWER_KEYS:
             raise InDoubt(
