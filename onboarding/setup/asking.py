@@ -158,11 +158,15 @@ def _assigning(subject: Subject, client: GraphClient, calls: Calls) -> Finding:
         business = calls.of(
             lambda: partner_graph.own_business(client, business_id, token=token, app_secret=secret)
         )
+    except (PermissionRefused, BatchRefused) as error:
+        raise _Stop("wrong_business", error) from None
+    try:
         roles = calls.of(
             lambda: partner_graph.system_user_roles(client, business_id, token=token, app_secret=secret)
         )
-    except (PermissionRefused, BatchRefused) as error:
-        raise _Stop("wrong_business", error) from None
+    except PermissionRefused as error:
+        # The list is for admins.
+        raise _Stop("not_admin", error, role="not told") from None
     if user_id not in roles:
         raise _Stop("not_of_business", user_id=user_id)
     if roles[user_id] != "ADMIN":

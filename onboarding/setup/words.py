@@ -82,7 +82,7 @@ PROBLEMS: Final[dict[str, Words]] = {
     ),
     "not_admin": Words(
         "This system user is no admin",
-        "An employee system user cannot assign pixels. Meta says its role is {role}.",
+        "An employee system user can neither list the business's system users nor assign pixels. Its role: {role}.",
         (
             "In Business settings → System users, add a system user with the role Admin.",
             "Generate its token for your app, with business_management, and paste it.",

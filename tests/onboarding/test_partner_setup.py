@@ -253,7 +253,7 @@ def test_an_app_and_a_secret_that_do_not_fit_change_nothing(
         ("assigning", {"type": "USER", "user_id": "3001"}, "not_system_user"),
         ("assigning", {"user_id": "12100", "scopes": ["ads_read"]}, "missing_scope"),
         ("assigning", {"user_id": "12100", "state": "revoked"}, "token_dead"),
-        ("assigning", {"user_id": "12200", "scopes": ["business_management"]}, "wrong_business"),
+        ("assigning", {"user_id": "12200", "scopes": ["business_management"]}, "not_admin"),
         ("sending", {"user_id": "12200", "scopes": ["public_profile"]}, "missing_scope"),
         ("sending", {"user_id": "12200", "state": "expired"}, "token_dead"),
     ],
@@ -289,6 +289,27 @@ def test_a_system_user_of_another_business_is_refused(
     check = checked(partner, "assigning", graph, secret=ASSIGNING, wanted={}, business_id="7002")
 
     assert (check.state, check.problem) == ("failed", "wrong_business")
+
+
+@pytest.mark.parametrize(
+    ("roles", "problem"), [({"12100": "EMPLOYEE"}, "not_admin"), ({"1": "ADMIN"}, "not_of_business")]
+)
+def test_who_assigns_is_an_admin_of_the_business(
+    partner: Partner,
+    world: SandboxClient,
+    graph: GraphClient,
+    monkeypatch: pytest.MonkeyPatch,
+    roles: dict[str, str],
+    problem: str,
+) -> None:
+    monkeypatch.setattr("onboarding.graph.partner.system_user_roles", lambda *args, **options: roles)
+
+    check = checked(partner, "assigning", graph, secret=ASSIGNING, wanted={})
+
+    assert (check.state, check.problem) == ("failed", problem)
+    fault = setup_selectors.fault_of(check, "en")
+    assert fault is not None
+    assert "{" not in fault.words.cause
 
 
 def test_a_pixel_that_the_system_user_does_not_reach_is_said(
@@ -343,8 +364,9 @@ def test_each_problem_has_words() -> None:
 # By the clock, and twice.
 
 
+@pytest.mark.parametrize("state", ["waiting", "running"])
 def test_a_check_that_is_asked_anew_meanwhile_is_not_settled_by_the_old_answer(
-    partner: Partner, world: SandboxClient, graph: GraphClient, monkeypatch: pytest.MonkeyPatch
+    partner: Partner, world: SandboxClient, graph: GraphClient, monkeypatch: pytest.MonkeyPatch, state: str
 ) -> None:
     check = partner_setup.ask_check(
         partner=partner, step="sending", person=None, wanted={}, secret=Secret(SENDING)
@@ -356,6 +378,8 @@ def test_a_check_that_is_asked_anew_meanwhile_is_not_settled_by_the_old_answer(
         partner_setup.ask_check(
             partner=partner, step="sending", person=None, wanted={}, secret=Secret("x" * 30)
         )
+        # By then another worker may be at it.
+        SetupCheck.objects.update(state=state)
         return finding
 
     monkeypatch.setattr(partner_setup, "ask", asked_meanwhile)
@@ -363,7 +387,7 @@ def test_a_check_that_is_asked_anew_meanwhile_is_not_settled_by_the_old_answer(
     assert partner_setup.run_setup_check(check_id=check.pk, client=graph) is False
 
     check.refresh_from_db()
-    assert check.state == "waiting"
+    assert check.state == state
     assert "sending_token" not in stored(partner)
     assert SetupSecret.objects.get().last_four == "xxxx"
 
