@@ -10,8 +10,9 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
+import psycopg
 import structlog
 from django.db import connection
 from django.utils import timezone
@@ -37,12 +38,12 @@ SEALED_SECONDS: Final = 300
 CONFIRM_SECONDS: Final = 15
 
 
-@dataclass(frozen=True, slots=True)
-class Piece:
-    """One event of a parcel."""
+class Piece(NamedTuple):
+    """One event of a parcel, as _READ reads it."""
 
     log_offset: int
     received_at: datetime
+    expires_at: datetime
     event_name: str
     event_id: str
     payload: bytes
@@ -90,9 +91,13 @@ WHERE advertiser_id = %(advertiser)s AND pixel_id = %(pixel)s
   AND {which}
 ORDER BY log_offset
 """
-_NOT_REJECTED: Final = """NOT EXISTS (
+# Few ranges hold a rejection: one look at all of it spares one for each event.
+_NOT_REJECTED: Final = """(NOT EXISTS (
+    SELECT FROM events_rejection
+    WHERE pixel_id = %(pixel)s AND log_offset BETWEEN %(first)s AND %(last)s)
+  OR NOT EXISTS (
     SELECT FROM events_rejection AS rejection
-    WHERE rejection.pixel_id = event.pixel_id AND rejection.log_offset = event.log_offset)"""
+    WHERE rejection.pixel_id = event.pixel_id AND rejection.log_offset = event.log_offset))"""
 _READ_RANGE: Final = _READ.format(which=_NOT_REJECTED)
 _READ_SELECTION: Final = _READ.format(which=f"log_offset = ANY (%(offsets)s) AND {_NOT_REJECTED}")
 # Of a replay: what was rejected is what it is for; what was erased is empty.
@@ -216,25 +221,26 @@ def put_back_unsent(claim: Claim) -> None:
 def _read(cursor: Any, claim: Claim) -> list[Piece] | None:
     """The events to send; those too old by now are rejected. None where none is left, which is settled."""
     statement = _READ_RANGE if claim.offsets is None else _READ_SELECTION
-    cursor.execute(
-        statement if claim.replay_id is None else _READ_REPLAY,
-        {
-            "advertiser": claim.advertiser_id,
-            "pixel": claim.pixel_id,
-            "first": claim.first_offset,
-            "last": claim.last_offset,
-            "first_received_at": claim.first_received_at,
-            "last_received_at": claim.last_received_at,
-            "offsets": claim.offsets,
-        },
-    )
+    # In binary form, which Django's cursors do not know: as text each event takes four times as long to read.
+    with connection.wrap_database_errors, psycopg.Cursor(connection.connection) as reading:
+        reading.execute(
+            statement if claim.replay_id is None else _READ_REPLAY,
+            {
+                "advertiser": claim.advertiser_id,
+                "pixel": claim.pixel_id,
+                "first": claim.first_offset,
+                "last": claim.last_offset,
+                "first_received_at": claim.first_received_at,
+                "last_received_at": claim.last_received_at,
+                "offsets": claim.offsets,
+            },
+            binary=True,
+        )
+        found = [Piece(*row) for row in reading]
     # Meta's own limit is an hour later, so our clock need not be exact.
     deadline = timezone.now() + timedelta(seconds=limits.AGE_MARGIN_SECONDS)
-    pieces: list[Piece] = []
-    expired: list[Piece] = []
-    for log_offset, received_at, expires_at, event_name, event_id, payload in cursor.fetchall():
-        piece = Piece(log_offset, received_at, event_name, event_id, bytes(payload))
-        (pieces if expires_at > deadline else expired).append(piece)
+    pieces = [piece for piece in found if piece.expires_at > deadline]
+    expired = [piece for piece in found if piece.expires_at <= deadline] if len(pieces) < len(found) else []
     if expired and claim.doubts:
         # Meta may have them: what is in doubt never turns into "rejected, too old".
         books.hold_doubt(cursor, claim)
