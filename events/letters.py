@@ -184,7 +184,7 @@ def _to_advertiser(notice: Notice, credential: Credential, countdown: Countdown,
     return Letter(
         heading=f"{pixel.name} {what}: {_lower(explanation.title)}",
         paragraphs=(
-            f"Meta refused {name} since {_moment(notice.about)}. {explanation.what_happened}",
+            f"Meta has refused {name} since {_moment(notice.about)}. {explanation.what_happened}",
             countdown.sentence(now),
         ),
         link=link,
@@ -214,11 +214,12 @@ def _to_partner(
             link=link,
             action="See your tokens",
         )
-    explanation = _explain(token, option=Option.SHARED_PIXEL)
+    # Its own people are told, so these are not the words that stand on an advertiser's page.
+    reason = _explain(token, option="").title
     return Letter(
         heading=f"{notice.partner}: Meta refuses the {token.get_kind_display()}",
         paragraphs=(
-            f"{name} is refused since {_moment(notice.about)}. {explanation.what_happened}",
+            f"{name} has been refused since {_moment(notice.about)}: {_lower(reason)}.",
             f"It opens {pixels}, which are paused together. {countdown.sentence(now)}"
             if opens
             else "Until it is replaced no pixel can be assigned.",
@@ -226,8 +227,12 @@ def _to_partner(
         ),
         link=link,
         action="See your tokens",
-        steps=explanation.what_to_do,
-        steps_heading=explanation.heading,
+        steps=(
+            "In Meta Business settings, under System users, choose the system user.",
+            "Generate a new token of your app, with ads_management, ads_read and business_management.",
+            "Paste it in your set-up. What waits goes on by itself.",
+        ),
+        steps_heading="What you can do",
     )
 
 
@@ -252,8 +257,8 @@ def _ends(notice: Notice) -> str:
 def _end_sentence(notice: Notice, name: str) -> str:
     if notice.is_guess:
         return (
-            f"We do not know when it ends: Meta does not tell, and nobody said. {name} was given 60 days before"
-            f" {notice.about:%-d %B %Y}, and most tokens live for 60 days. So this date is a guess."
+            f"{name} may end on {notice.about:%-d %B %Y}. Meta does not tell when, and nobody said: most tokens"
+            " live for 60 days, counted from the day it was given to us. So this date is a guess."
         )
     return f"{name} ends on {_moment(notice.about)}."
 
