@@ -12,7 +12,6 @@ from pytest_django.plugin import DjangoDbBlocker
 from tests.e2e.conftest import Hub, MakeVisitor
 from tests.e2e.connecting import Shop, is_connected, shows
 
-
 # How long somebody without JavaScript presses "Reload" at most.
 RELOAD_SECONDS = 30
 
