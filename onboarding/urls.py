@@ -18,6 +18,7 @@ urlpatterns = [
     path("connect/<int:session_id>/link/withdraw/", views.recall, name="recall"),
     path("connect/<int:session_id>/share/", views.share, name="share"),
     path("connect/<int:session_id>/look/", views.look, name="look"),
+    path("connect/<int:session_id>/confirm/", views.confirm, name="confirm"),
     path("connect/<int:session_id>/pick/", views.pick, name="pick"),
     path("connect/<int:session_id>/leave/", views.leave, name="leave"),
     path("connect/<int:session_id>/stop/", views.abandon, name="abandon"),

@@ -133,6 +133,7 @@ MATRIX = {
     "onboarding:forward": Route(NOT_THAT_WAY, (302, 404, 404, 403, 200, 403, 200, 200), session, PIXEL_TYPED),
     "onboarding:share": Route(NOT_THAT_WAY, (302, 404, 404, 403, 409, 403, 409, 409), session, PIXEL_TYPED),
     "onboarding:look": Route(NOT_THAT_WAY, (302, 404, 404, 403, 409, 403, 409, 409), session),
+    "onboarding:confirm": Route(NOT_THAT_WAY, (302, 404, 404, 403, 403, 403, 409, 409), session),
     "onboarding:pick": Route(
         NOT_THAT_WAY, (302, 404, 404, 403, 409, 403, 409, 409), session, {"meta_id": "501"}
     ),
@@ -203,6 +204,24 @@ MATRIX = {
     "events:revoke_ingest_token": Route(
         NOT_THAT_WAY, (302, 404, 404, 403, 302, 403, 302, 302), lambda of: (of.token.pk,)
     ),
+    # Sending once more, doubts, erasures. The cast's replay waits to be confirmed, and has nothing to send.
+    "events:replays": Route(PEOPLES_PAGE, ACTS_AS_ADMIN, pixel),
+    "events:replay": Route(PEOPLES_PAGE, ACTS_AS_ADMIN, lambda of: (of.replay.pk,), {"act": "cancel"}),
+    "events:dry_run": Route(PEOPLES_PAGE, NOT_THAT_WAY, pixel),
+    "events:doubts": Route(PEOPLES_PAGE, ACTS_AS_ADMIN, pixel, {"event_name": "Lead", "action": "hold"}),
+    # Without a decision in the address it leads back to the list.
+    "events:decide_doubts": Route(
+        (302, 404, 404, 403, 302, 403, 302, 302), ACTS_AS_ADMIN, pixel, {"decision": "again"}
+    ),
+    "events:erasures": Route(
+        PEOPLES_PAGE, ACTS_AS_ADMIN, advertiser, {"kind": "em", "value": "ada@shop.example"}
+    ),
+    "events:erasure": Route(PEOPLES_PAGE, NOT_THAT_WAY, lambda of: (of.erasure.pk,)),
+    "events:api_replays": Route(WITHOUT_A_KEY, WITHOUT_A_KEY, pixel),
+    "events:api_replay": Route(WITHOUT_A_KEY, WITHOUT_A_KEY, lambda of: (of.replay.pk,)),
+    "events:api_dry_run": Route(WITHOUT_A_KEY, NOT_THAT_WAY, pixel),
+    "events:api_erasures": Route(WITHOUT_A_KEY, WITHOUT_A_KEY, advertiser),
+    "events:api_erasure": Route(WITHOUT_A_KEY, NOT_THAT_WAY, lambda of: (of.erasure.pk,)),
     # An operator's: for everybody else it does not exist.
     "events:operator_log": Route((302, 404, 404, 404, 404, 404, 404, 404), NOT_THAT_WAY),
 }

@@ -17,6 +17,8 @@ The facts of a session, all texts, lists of them, or lists of small objects; nev
     grant                        what the grant is: `code`, `user_token`, `long_user_token`
     system_user_id               at Meta, behind the candidate or assigned to the pixel
     assigned                     whether we gave the partner's system user the pixel: undone if it comes to nothing
+    was_not_shared               whether the pixel was not shared yet when it was looked for
+    is_confirmed, confirmed_by   whether a log-in, or which person of the partner's, says that the pixel is theirs
     is_shared_anew               whether it is to be given even so: an ended sharing ends what was assigned by it
     declined                     scopes that the person declined
     asked_anew                   whether the person was sent to log in once more

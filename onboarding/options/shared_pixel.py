@@ -145,7 +145,8 @@ class SharedPixel:
         except PermissionRefused as error:
             return failed(error, "not_an_admin")
         if is_pending:
-            return Step(Move.SHARE, problem="sharing_pending", forget_grant=True, facts={"grant": ""})
+            facts = {"grant": "", "is_confirmed": True}
+            return Step(Move.SHARE, problem="sharing_pending", forget_grant=True, facts=facts)
         return Step(Move.GO_ON, forget_grant=True, facts={"grant": "", "is_shared_anew": True})
 
     # By hand.

@@ -193,6 +193,10 @@ def _settle(taken: _Taken, step: Step, *, failure_class: str = "") -> None:
     how, problem = step.move, step.problem
     if how in (Move.FIND_ONE, Move.TAKE) and _is_another_advertisers(session):
         how, problem = Move.REFUSE, "pixel_elsewhere"
+    elif how == Move.FIND_ONE and taken.state == State.SHARING and not _is_theirs(session):
+        how, problem = Move.WAIT, "sharing_unconfirmed"
+    elif problem == "not_shared_yet":
+        session.facts["was_not_shared"] = True
     attempts = session.attempts + 1
     move(session, how, problem=problem, error=step.error)
     if failure_class:
@@ -285,6 +289,26 @@ def _is_another_advertisers(session: OnboardingSession) -> bool:
         .exclude(advertiser_id=session.advertiser_id)
         .exclude(state=Credential.State.RETIRED)
         .exists()
+    )
+
+
+def _is_theirs(session: OnboardingSession) -> bool:
+    """Whether the sharing was made for this session, as far as can be told.
+
+    The owner trusts the partner, and says nothing of which advertiser. So: the pixel was theirs before, somebody
+    vouched for it (the partner, or a log-in), or it was not shared yet when we looked first, and nobody else of
+    the advertisers waits for the same one.
+    """
+    meta_id = str(session.facts.get("meta_id", ""))
+    own = Pixel.objects.filter(advertiser_id=session.advertiser_id, meta_id=meta_id)
+    if session.facts.get("is_confirmed") or own.exists():
+        return True
+    rivals = OnboardingSession.objects.filter(facts__meta_id=meta_id).exclude(
+        state__in=[str(state) for state in ENDS]
+    )
+    return (
+        bool(session.facts.get("was_not_shared"))
+        and not rivals.exclude(advertiser_id=session.advertiser_id).exists()
     )
 
 

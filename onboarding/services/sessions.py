@@ -139,6 +139,8 @@ def choose_option(
     found.facts |= {name: value for name, value in given.items() if value}
     if given["meta_id"]:
         found.facts["is_picked"] = False
+        for of_the_one_before in ("was_not_shared", "is_confirmed"):
+            found.facts.pop(of_the_one_before, None)
     adapter = ADAPTERS[option]
     if adapter.needs_meta_id and not found.facts.get("meta_id"):
         raise SessionRefused("no_pixel")
@@ -347,6 +349,17 @@ def look_now(*, session: OnboardingSession) -> OnboardingSession:
         OnboardingSession.objects.filter(pk=found.pk).update(due_at=found.due_at, lease_until=None)
         hint_after_commit(RUN_SESSION, found.pk)
     return found
+
+
+@transaction.atomic
+def confirm_sharing(*, session: OnboardingSession, person: Person) -> OnboardingSession:
+    """The partner says that a pixel that was shared before is this advertiser's. Raises SessionRefused."""
+    found = _open(session)
+    if found.state != State.SHARING:
+        raise SessionRefused
+    found.facts |= {"is_confirmed": True, "confirmed_by": person.pk}
+    write(found)
+    return look_now(session=found)
 
 
 @transaction.atomic

@@ -4,6 +4,7 @@ from onboarding.views.colleague import colleague
 from onboarding.views.connecting import (
     abandon,
     callback,
+    confirm,
     connect,
     enter_token,
     forward,
@@ -21,6 +22,7 @@ from onboarding.views.testing import test, test_connection
 __all__ = [
     "abandon",
     "callback",
+    "confirm",
     "colleague",
     "connect",
     "enter_token",

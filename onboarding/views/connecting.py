@@ -24,7 +24,7 @@ from onboarding.views.session_page import link_page, moving_line, pixel_form, se
 from onboarding.wizard import COLLEAGUE
 from partnerhub.lib.graph.remedies import explain_problem
 from partnerhub.lib.web import language_of
-from tenants.access import get_advertiser_for
+from tenants.access import get_advertiser_for, partner_roles, require
 from tenants.roles import Act
 from tenants.scoped import View, scoped, show, signed_in
 from tenants.tokens import new_token
@@ -181,6 +181,14 @@ def pick(request: HttpRequest, found: OnboardingSession) -> HttpResponse | None:
 def look(request: HttpRequest, found: OnboardingSession) -> None:
     """I have shared it: look at once."""
     sessions.look_now(session=found)
+
+
+@acting
+def confirm(request: HttpRequest, found: OnboardingSession) -> None:
+    """The partner's word that the shared pixel is this advertiser's."""
+    person, partner = signed_in(request), found.advertiser.partner
+    require(partner_roles(person, partner.pk), Act.CONNECT, tenant=partner)
+    sessions.confirm_sharing(session=found, person=person)
 
 
 @acting

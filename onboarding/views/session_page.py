@@ -19,7 +19,7 @@ from partnerhub.lib.config import config
 from partnerhub.lib.graph import graph_client
 from partnerhub.lib.graph.remedies import Explanation, explain, explain_problem
 from partnerhub.lib.web import language_of
-from tenants.access import advertiser_roles
+from tenants.access import advertiser_roles, partner_roles
 from tenants.roles import Act, may_any
 from tenants.scoped import show, signed_in
 
@@ -59,6 +59,8 @@ def session_page(
         "refused": explain_problem(refused, language=language) if refused else None,
         "is_elsewhere": refused == "",
         "is_over": state in ENDS,
+        "may_confirm": found.problem == "sharing_unconfirmed"
+        and may_any(partner_roles(signed_in(request), partner.pk), Act.CONNECT),
         "can_forward": Option.PASTED_TOKEN in offered,
         "is_declined": found.problem == "declined_permission",
         "can_share_by_log_in": bool(ADAPTERS[Option.SHARED_PIXEL].has_dialog and partner.meta_app_id),

@@ -11,7 +11,8 @@ from onboarding.models import OnboardingSession, Option
 from onboarding.options import ADAPTERS
 from onboarding.services import sessions
 from onboarding.services.openings import opening_of_credential
-from tenants.models import PartnerCredential
+from tenants.models import PartnerCredential, Person
+from tenants.roles import PartnerRole
 from tests.onboarding.connecting import (
     ASSIGNER_TOKEN,
     BEN,
@@ -24,6 +25,7 @@ from tests.onboarding.connecting import (
     Shop,
     unreferenced_secrets,
 )
+from tests.support.factories import join_partner, make_person
 
 pytestmark = pytest.mark.django_db
 
@@ -90,10 +92,11 @@ def test_it_is_found_behind_many_pages_one_of_them_empty(shop: Shop) -> None:
     for number in range(10):
         shop.meta.set_pixel(f"60{number}", name=f"{number}", owner_business="8002")
         shop.meta.share_pixel(f"60{number}", BUSINESS)
+    begun(shop)
     shop.meta.share_pixel(PIXEL, BUSINESS)
     shop.meta.add_knob("empty_page", endpoint="client_pixels", count=1)
 
-    begun(shop)
+    shop.later().work()
 
     assert shop.stands() == ("connected", "")
 
@@ -147,6 +150,8 @@ def test_what_the_partners_side_lacks_is_waited_for(shop: Shop) -> None:
     assert shop.stands() == ("sharing", "sending_user_not_ready")
 
     shop.meta.set_token_state(ASSIGNER_TOKEN, "live")
+    shop.later().work()
+    assert shop.stands() == ("sharing", "not_shared_yet")
     shop.meta.share_pixel(PIXEL, BUSINESS)
     shop.later().work()
 
@@ -191,9 +196,10 @@ def test_disconnecting_takes_the_pixel_from_the_system_user_and_leaves_the_token
 
 
 def test_abandoning_it_before_the_proof_takes_the_pixel_back(shop: Shop) -> None:
+    begun(shop)
     shop.meta.share_pixel(PIXEL, BUSINESS)
     shop.meta.add_knob("error", endpoint="events", code=100, subcode=33, count=1)
-    begun(shop)
+    shop.later().work()
     assert shop.session.state == "stuck"
     assert assigned(shop) == {SENDER: ["UPLOAD", "ANALYZE"]}
 
@@ -204,9 +210,10 @@ def test_abandoning_it_before_the_proof_takes_the_pixel_back(shop: Shop) -> None
 
 
 def test_what_was_shared_anew_is_assigned_anew(shop: Shop) -> None:
+    begun(shop)
     shop.meta.share_pixel(PIXEL, BUSINESS)
     shop.meta.add_knob("error", endpoint="events", code=100, subcode=33, count=1)
-    begun(shop)
+    shop.later().work()
     shop.meta.withdraw_sharing(PIXEL, BUSINESS)
     shop.meta.set_pixel(PIXEL, users={})
     shop.meta.share_pixel(PIXEL, BUSINESS)
@@ -216,6 +223,54 @@ def test_what_was_shared_anew_is_assigned_anew(shop: Shop) -> None:
 
     assert shop.stands() == ("connected", "")
     assert assigned(shop) == {SENDER: ["UPLOAD", "ANALYZE"]}
+
+
+def vouched(shop: Shop) -> Person:
+    """A manager of the partner's."""
+    person = make_person()
+    join_partner(person, shop.partner, PartnerRole.MANAGER)
+    return person
+
+
+def test_a_pixel_that_was_shared_before_is_connected_on_the_partners_word(shop: Shop) -> None:
+    shop.meta.share_pixel(PIXEL, BUSINESS)
+    begun(shop)
+    assert shop.stands() == ("sharing", "sharing_unconfirmed")
+    shop.later().work()
+    assert shop.stands() == ("sharing", "sharing_unconfirmed")
+
+    manager = vouched(shop)
+    shop.act(sessions.confirm_sharing, by=manager, person=manager)
+    shop.work()
+
+    assert shop.stands() == ("connected", "")
+
+
+def test_the_partners_word_is_for_one_pixel(shop: Shop) -> None:
+    shop.meta.share_pixel(PIXEL, BUSINESS)
+    begun(shop, SECOND_PIXEL)
+    manager = vouched(shop)
+    shop.act(sessions.confirm_sharing, by=manager, person=manager)
+
+    shop.act(sessions.leave_option)
+    shop.act(sessions.choose_option, option=SHARED, meta_id=PIXEL, pixel_name="Another")
+    shop.work()
+
+    assert shop.stands() == ("sharing", "sharing_unconfirmed")
+
+
+def test_of_two_advertisers_that_wait_for_one_pixel_neither_gets_it_unasked(
+    shop: Shop, other_shop: Shop
+) -> None:
+    begun(other_shop)
+    begun(shop)
+    shop.meta.share_pixel(PIXEL, BUSINESS)
+
+    other_shop.later().work()
+    shop.later().work()
+
+    assert other_shop.stands() == ("sharing", "sharing_unconfirmed")
+    assert shop.stands() == ("sharing", "sharing_unconfirmed")
 
 
 # By a log-in.

@@ -106,6 +106,8 @@ class Hub:
         # In Business settings, by the business id that the page shows.
         if story.BUSINESS not in page.text:
             raise DemoFailed("The page does not show the partner's business ID.")
+        # What was shared before it is looked for is connected on the partner's word only.
+        page = self.await_page(admin, page, "so far", f"{shop.name}'s pixel was not looked for")
         self._sandbox.share_pixel(shop.pixel, story.BUSINESS)
         return admin.submit(page, "look")
 

@@ -32,7 +32,7 @@ PROBLEMS = {
     *("link_used", "link_expired", "sharing_withdrawn", "not_shared_yet", "sharing_pending", "missing_tasks"),
     *("fbe_reauthenticate", "fbe_not_allowed", "flb_not_configured", "stale_install"),
     *("log_in_ended", "log_in_without_pixel", "partner_app_removed", "sending_token_dead"),
-    *("sending_user_not_ready", "pixel_elsewhere"),
+    *("sending_user_not_ready", "pixel_elsewhere", "sharing_unconfirmed"),
 }
 
 
