@@ -6,6 +6,7 @@ doors' commits to it, take turns.
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -25,6 +26,9 @@ from partnerhub.lib.graph import limits
 REQUEST_BYTES: Final = 8 * 1024 * 1024
 # A pixel without a credential is looked at again so often.
 UNCONNECTED_SECONDS: Final = 30
+# What an operator changes of a partner's share counts within so long. Asked at each claim it would cost 0.2 ms.
+PARTNER_SECONDS: Final = 15.0
+PARTNERS_KEPT: Final = 10_000
 # Over so long the pixels behind an app come back, when Meta lets it send again.
 APP_SPREAD_SECONDS: Final = 5.0
 
@@ -103,9 +107,6 @@ class _View(NamedTuple):
     is_connected: bool
     is_of_app: bool
     leases: int
-    partner_id: int
-    weight: int
-    ceiling: int | None
     app_is_due: bool
     app_width: int | None
     backlog_id: int | None
@@ -114,6 +115,12 @@ class _View(NamedTuple):
     next_received_at: datetime
     last_received_at: datetime
     is_urgent: bool
+
+
+class _Partner(NamedTuple):
+    id: int
+    weight: int
+    ceiling: int | None
 
 
 class _Range(NamedTuple):
@@ -136,21 +143,23 @@ SELECT pixel.held_at IS NOT NULL, credential.id IS NOT NULL,
     coalesce(credential.option <> 'pasted_token', false),
     (SELECT count(*) FROM events_delivery
      WHERE pixel_id = pixel.id AND state IN ('claimed', 'sending') AND lease_until > clock_timestamp()),
-    partner.id, partner.delivery_weight, partner.delivery_ceiling,
     coalesce(flow.due_at <= clock_timestamp(), true), flow.width,
     backlog.id, backlog.next_offset, backlog.last_offset, backlog.next_received_at, backlog.last_received_at,
     backlog.expires_at IS NOT NULL
 FROM onboarding_pixel AS pixel
-JOIN tenants_advertiser AS advertiser ON advertiser.id = pixel.advertiser_id
-JOIN tenants_partner AS partner ON partner.id = advertiser.partner_id
 LEFT JOIN onboarding_credential AS credential
     ON credential.pixel_id = pixel.id AND credential.state <> 'retired'
 LEFT JOIN events_appflow AS flow
-    ON flow.partner_id = partner.id AND credential.option <> 'pasted_token'
+    ON flow.partner_id = %(partner)s AND credential.option <> 'pasted_token'
 LEFT JOIN LATERAL (
     SELECT * FROM events_backlog WHERE pixel_id = pixel.id AND drained_at IS NULL
     ORDER BY expires_at NULLS LAST, first_offset LIMIT 1) AS backlog ON true
-WHERE pixel.id = %s
+WHERE pixel.id = %(pixel)s
+"""
+_PARTNER: Final = """
+SELECT partner.id, partner.delivery_weight, partner.delivery_ceiling
+FROM tenants_advertiser AS advertiser JOIN tenants_partner AS partner ON partner.id = advertiser.partner_id
+WHERE advertiser.id = %s
 """
 # Claims of one partner that has a ceiling take turns: each counts those before it.
 _LOCK_PARTNER: Final = "SELECT pg_advisory_xact_lock(hashtext('events.ceiling'), %s::integer)"
@@ -254,6 +263,28 @@ def claim_next(
         return _Claimer(cursor, pixel_id, found[0], _Log(*cursor.fetchone())).claim(lanes, takes_slow)
 
 
+# Advertiser → its partner's share, and until when that is believed. Of keys and numbers, none of them a secret.
+_partners: dict[int, tuple[_Partner, float]] = {}
+
+
+def _partner_of(cursor: Any, advertiser_id: int) -> _Partner:
+    now = time.monotonic()
+    known = _partners.get(advertiser_id)
+    if known is not None and now < known[1]:
+        return known[0]
+    cursor.execute(_PARTNER, [advertiser_id])
+    partner = _Partner(*cursor.fetchone())
+    if len(_partners) >= PARTNERS_KEPT:
+        _partners.clear()
+    _partners[advertiser_id] = (partner, now + PARTNER_SECONDS)
+    return partner
+
+
+def forget_partners() -> None:
+    """Ask anew for each partner's share."""
+    _partners.clear()
+
+
 class _Claimer:
     """One claim of a pixel whose row is locked."""
 
@@ -265,8 +296,8 @@ class _Claimer:
         self._token = uuid.uuid4()
         # Counted where there is a ceiling.
         self._partners_leases = 0
-        cursor.execute(_LOOK, [pixel_id])
-        self._view = _View(*cursor.fetchone())
+        self._partner = _partner_of(cursor, advertiser_id)
+        self._view = self._look()
 
     def claim(self, lanes: Sequence[Lane], takes_slow: bool) -> Claim | Idle:
         """The next delivery, or why there is none."""
@@ -294,9 +325,13 @@ class _Claimer:
             self._run(_TURNS, [left, self._pixel_id])
         return idle
 
+    def _look(self) -> _View:
+        self._run(_LOOK, {"pixel": self._pixel_id, "partner": self._partner.id})
+        return _View(*self._cursor.fetchone())
+
     @property
     def _ceilings(self) -> list[int]:
-        return [most for most in (self._view.ceiling, self._view.app_width) if most is not None]
+        return [most for most in (self._partner.ceiling, self._view.app_width) if most is not None]
 
     def _run(self, statement: str, parameters: Any) -> None:
         self._cursor.execute(statement, parameters)
@@ -312,11 +347,11 @@ class _Claimer:
             self._run(_PAUSE, [UNCONNECTED_SECONDS, self._pixel_id])
             return Idle.UNCONNECTED
         if not self._view.app_is_due:
-            self._run(_PAUSE_WITH_APP, [APP_SPREAD_SECONDS, self._view.partner_id, self._pixel_id])
+            self._run(_PAUSE_WITH_APP, [APP_SPREAD_SECONDS, self._partner.id, self._pixel_id])
             return Idle.APP_LIMIT
         if self._ceilings:
-            self._run(_LOCK_PARTNER, [self._view.partner_id])
-            self._run(_PARTNERS_LEASES, [self._view.partner_id])
+            self._run(_LOCK_PARTNER, [self._partner.id])
+            self._run(_PARTNERS_LEASES, [self._partner.id])
             self._partners_leases = self._cursor.fetchone()[0]
             if self._partners_leases >= min(self._ceilings):
                 self._run(_STAND_IN_LINE, [self._pixel_id])
@@ -345,8 +380,7 @@ class _Claimer:
         )
         self._run(_EMPTY_LIVE_LANE, [self._pixel_id])
         self._log = log._replace(tail=log.head)
-        self._run(_LOOK, [self._pixel_id])
-        self._view = _View(*self._cursor.fetchone())
+        self._view = self._look()
 
     def _take_again(self) -> Claim | None:
         return self._take_due(_TAKE_DUE_AGAIN)
@@ -455,11 +489,11 @@ class _Claimer:
             doubts=doubts,
             offsets=offsets,
             replay_id=replay_id,
-            weight=view.weight,
-            app_partner_id=view.partner_id if view.is_of_app else None,
+            weight=self._partner.weight,
+            app_partner_id=self._partner.id if view.is_of_app else None,
             app_width=view.app_width,
             is_app_full=view.app_width is not None and self._partners_leases + 1 >= view.app_width,
-            capped_partner_id=view.partner_id if self._ceilings else None,
+            capped_partner_id=self._partner.id if self._ceilings else None,
             width=self._log.width,
             is_full=view.leases + 1 >= self._log.width,
             is_slow=self._log.is_slow,

@@ -10,6 +10,7 @@ import pytest
 from django.db import connection
 
 from events.delivery import engine
+from events.delivery.claim import forget_partners
 from events.delivery.engine import Turn, deliver_pixel
 from events.delivery.outage import OUTAGE
 from events.models import Backlog, Delivery, PixelLog
@@ -31,9 +32,10 @@ def sandbox_process() -> Iterator[SandboxProcess]:
 
 
 @pytest.fixture(autouse=True)
-def graph_is_there() -> None:
-    """What other tests did to Graph is forgotten."""
+def nothing_is_remembered() -> None:
+    """What other tests did to Graph and to partners is forgotten."""
     OUTAGE.forget()
+    forget_partners()
 
 
 @pytest.fixture
