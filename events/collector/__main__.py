@@ -26,6 +26,7 @@ from events.collector.body import Bodies
 from events.collector.link import Link
 from events.collector.protocol import DoorProtocol
 from events.collector.tokens import Tokens
+from events.collector.turned_away import TurnedAway
 from events.collector.writer import Writer
 from partnerhub.lib import metrics, tracing
 from partnerhub.lib.config import ConfigurationError, config
@@ -73,6 +74,7 @@ async def serve(listener: socket.socket) -> None:
         ),
         bodies=bodies,
         answer_seconds=settings.collector_answer_seconds,
+        turned_away=TurnedAway(Link(url)),
     )
     server = _Server(
         uvicorn.Config(

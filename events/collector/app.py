@@ -18,7 +18,7 @@ from http import HTTPStatus
 from typing import Any, Final, NamedTuple, ParamSpec, TypeVar
 
 import structlog
-from structlog.contextvars import bind_contextvars
+from structlog.contextvars import bind_contextvars, get_contextvars
 
 from events import refusals
 from events.collector import watch
@@ -26,6 +26,7 @@ from events.collector.body import BODY_BYTES, LINGER_BYTES, Bodies, Body, Client
 from events.collector.plan import Batch
 from events.collector.tokens import DatabaseAway, Grant, Tokens
 from events.collector.trace import without_text
+from events.collector.turned_away import TurnedAway
 from events.collector.writer import Outcome, Writer
 from events.parse import Opened, open_request, read_submission
 from events.payload import prepare_events
@@ -67,12 +68,14 @@ class Door:
         writer: Writer,
         bodies: Bodies,
         answer_seconds: float,
+        turned_away: TurnedAway | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._tokens = tokens
         self._writer = writer
         self._bodies = bodies
         self._answer_seconds = answer_seconds
+        self._turned_away = turned_away
         self._clock = clock
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="bodies")
 
@@ -100,8 +103,12 @@ class Door:
         while (message := await receive())["type"] != "lifespan.shutdown":
             if message["type"] == "lifespan.startup":
                 self._writer.start()
+                if self._turned_away is not None:
+                    self._turned_away.start()
                 await send({"type": "lifespan.startup.complete"})
         await self._writer.close()
+        if self._turned_away is not None:
+            await self._turned_away.close()
         await self._tokens.close()
         self._threads.shutdown(wait=False, cancel_futures=True)
         await send({"type": "lifespan.shutdown.complete"})
@@ -158,6 +165,15 @@ class Door:
         if grant is None:
             raise refusals.invalid_token()
         watch.of_pixel(grant.pixel_id)
+        try:
+            return await self._append(meta_id, opened, grant, is_large=is_large)
+        except Refusal as refusal:
+            if self._turned_away is not None:
+                self._turned_away.note(grant, refusal, str(get_contextvars().get("request_id", "")))
+            raise
+
+    async def _append(self, meta_id: str, opened: Opened, grant: Grant, *, is_large: bool) -> int:
+        """How many events of the opened request were committed to the token's pixel. Raises a refusal."""
         if grant.meta_id != meta_id:
             raise refusals.unknown_pixel(meta_id)
         batch = await self._work(is_large, self._prepare, opened, grant)
