@@ -19,9 +19,9 @@ from partnerhub.lib.graph.errors import FailureClass
 
 LANGUAGES: Final = ("en", "it")
 DEFAULT_LANGUAGE: Final = "en"
-# How we fail ourselves: Meta answered and counted nothing; an event_id stands for two events; a token does not
-# open with our keys; connecting a pixel came to a stop; nobody knows.
-OWN_CLASSES: Final = ("uncounted", "clash", "sealed", "onboarding", "unknown")
+# How we fail ourselves: Meta answered and counted nothing; an event_id stands for two events; a person had it
+# erased, or gave it up; a token does not open with our keys; connecting a pixel came to a stop; nobody knows.
+OWN_CLASSES: Final = ("uncounted", "clash", "erased", "given_up", "sealed", "onboarding", "unknown")
 # The entry for whatever is in no other.
 UNKNOWN: Final = "unknown"
 
@@ -215,7 +215,7 @@ reader whose browser prefers it, and English otherwise.
 
 Classes: `transient` is tried again; `rate_limited` after the wait that Meta names; `credential` and `permission` pause
 the pixel until somebody acts; `refused` and `too_old` end the event; `unsent` never left; `in_doubt` may have arrived.
-Our own are `uncounted`, `clash`, `sealed`, `onboarding`, `unknown`.
+Our own are `uncounted`, `clash`, `erased`, `given_up`, `sealed`, `onboarding`, `unknown`.
 
 ## Meta's numbers
 
