@@ -118,7 +118,8 @@ def look_at_all(sandbox: SandboxProcess, database: TestDatabase, count: int) -> 
         cpu_seconds = time.process_time() - cpu
         grown = _memory_mib() - before
     client.close()
-    if looked != count:
+    # Others of this run may be due, too.
+    if looked < count:
         raise SystemExit(f"{looked} of {count} were looked at.")
     return Looked(looked, client.calls, seconds, spent[0], cpu_seconds, int(spent[1]), grown)
 
