@@ -1,5 +1,7 @@
 """`make bench`. The environment comes before Django, and Django before what is measured."""
 
+import sys
+
 import django
 
 from tests.support.environment import prepare_environment
@@ -7,6 +9,6 @@ from tests.support.environment import prepare_environment
 DATABASE = prepare_environment()
 django.setup()
 
-from tests.benchmarks.bench import main  # noqa: E402  (the two lines above come first)
+from tests.benchmarks.bench import main  # noqa: E402  (the lines above come first)
 
-main(DATABASE)
+sys.exit(main(DATABASE))
