@@ -38,6 +38,8 @@ class FlowChart:
     height: int
     bar: int
     right: int
+    # Of the bar for the whole: its ribbons lie there end to end.
+    start_height: int
     taken: int
     ribbons: tuple[Ribbon, ...]
 
@@ -57,7 +59,7 @@ def flow_chart(taken: int, parts: Sequence[tuple[str, str, str, int]]) -> FlowCh
         ribbons.append(Ribbon(key, label, state, count, right, height, _ribbon(left, right, height)))
         left += height
         right += height + _GAP
-    return FlowChart(WIDTH, HEIGHT, _BAR, WIDTH - _BAR, taken, tuple(ribbons))
+    return FlowChart(WIDTH, HEIGHT, _BAR, WIDTH - _BAR, left or HEIGHT, taken, tuple(ribbons))
 
 
 def _ribbon(left: int, right: int, height: int) -> str:

@@ -44,8 +44,9 @@ FROM (
         SELECT pixel_id, last_offset - next_offset + 1, next_received_at, NULL
         FROM events_backlog WHERE drained_at IS NULL
         UNION ALL
-        SELECT pixel_id, last_offset - first_offset + 1, first_received_at, due_at
-        FROM events_delivery WHERE state = 'waiting'
+        -- What a replay sends has its fate already.
+        SELECT pixel_id, coalesce(cardinality(offsets), last_offset - first_offset + 1), first_received_at, due_at
+        FROM events_delivery WHERE state = 'waiting' AND replay_id IS NULL
     ) AS waits
     JOIN events_pixellog AS log ON log.pixel_id = waits.pixel_id
     JOIN onboarding_pixel AS pixel ON pixel.id = waits.pixel_id
@@ -53,12 +54,14 @@ FROM (
 GROUP BY why
 """
 _LEASED: Final = """
-SELECT coalesce(sum(last_offset - first_offset + 1) FILTER (WHERE lease_until > now()), 0)::float8,
+SELECT coalesce(sum(coalesce(cardinality(offsets), last_offset - first_offset + 1))
+    FILTER (WHERE lease_until > now() AND replay_id IS NULL), 0)::float8,
     count(*) FILTER (WHERE lease_until <= now())
 FROM events_delivery WHERE state IN ('claimed', 'sending')
 """
 _DOUBT: Final = """
-SELECT CASE WHEN due_at IS NULL THEN 'kept' ELSE 'again' END, sum(last_offset - first_offset + 1)::float8
+SELECT CASE WHEN due_at IS NULL THEN 'kept' ELSE 'again' END,
+    sum(coalesce(cardinality(offsets), last_offset - first_offset + 1))::float8
 FROM events_delivery WHERE state = 'doubt' GROUP BY 1
 """
 _AWAKE: Final = "SELECT count(*) FROM events_pixellog WHERE awake"

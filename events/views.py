@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from django.conf import settings
 from django.contrib import messages
 from django.http import Http404, HttpRequest, HttpResponse
@@ -11,7 +13,9 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 
 from events import selectors, services
 from events.access import get_event_for, get_ingest_token_for
+from events.flow import Flow, chart_of, flows_of, refused_at_doors
 from events.forms import IngestTokenForm
+from events.replay import Fate
 from onboarding.access import get_pixel_for
 from onboarding.forms import ConnectionTestForm, DisconnectForm
 from onboarding.journey import State
@@ -27,6 +31,9 @@ from tenants.roles import Act, may_any
 from tenants.scoped import scoped, show, signed_in
 from tenants.selectors import open_advertiser_invitations
 
+# Of a partner's pixels, those with the most events.
+FLOWS_SHOWN: Final = 100
+
 
 @require_GET
 @scoped
@@ -37,8 +44,17 @@ def partner_home(request: HttpRequest, partner_id: int) -> HttpResponse:
     roles = partner_roles(person, partner.pk)
     now = timezone.now()
     fleet = selectors.fleet(partner, now=now)
+    pixels = {overview.pixel.pk: overview.pixel for row in fleet for overview in row.pixels}
+    flows = flows_of(pixels)
+    flow = sum(flows.values(), Flow())
+    largest = sorted(flows, key=lambda pixel_id: -flows[pixel_id].taken)[:FLOWS_SHOWN]
     context = {
         "partner": partner,
+        "flow": flow,
+        "flow_chart": chart_of(flow),
+        "pixel_flows": [(pixels[pixel_id], chart_of(flows[pixel_id])) for pixel_id in largest],
+        "flow_pixels": len(flows),
+        "refused": refused_at_doors(pixels, now=now),
         "fleet": fleet,
         "states": selectors.count_states(fleet),
         "taken": sum(row.taken_today for row in fleet),
@@ -103,11 +119,20 @@ def disconnect(request: HttpRequest, pixel_id: int) -> HttpResponse:
 def log(request: HttpRequest, pixel_id: int) -> HttpResponse:
     """The pixel's log, newest first."""
     found = get_pixel_for(signed_in(request), pixel_id)
-    before = request.GET.get("before", "")
+    before, fate = request.GET.get("before", ""), request.GET.get("fate", "")
     page = selectors.event_page(
-        found, before=int(before) if before.isdecimal() and len(before) < 19 else None
+        found,
+        before=int(before) if before.isdecimal() and len(before) < 19 else None,
+        fate=Fate(fate) if fate in set(Fate) else None,
     )
-    context = {"pixel": found, "advertiser": found.advertiser, "page": page, "is_newest": not before}
+    context = {
+        "pixel": found,
+        "advertiser": found.advertiser,
+        "page": page,
+        "is_newest": not before,
+        "fates": selectors.FATE_WORDS,
+        "fate": fate if fate in set(Fate) else "",
+    }
     template = "events/_rows.html" if request.htmx else "events/log.html"  # type: ignore[attr-defined]  # django-htmx
     return show(request, found.advertiser, template, context)
 
@@ -178,7 +203,11 @@ def _pixel_context(
     now = timezone.now()
     [overview] = selectors.overviews([found], now=now)
     roles = advertiser_roles(signed_in(request), found.advertiser)
+    flow = flows_of([found.pk]).get(found.pk, Flow())
     return {
+        "flow": flow,
+        "flow_chart": chart_of(flow),
+        "refused": refused_at_doors([found.pk], now=now),
         "may_connect": may_any(roles, Act.CONNECT),
         "may_test": may_any(roles, Act.TEST),
         "pixel": found,
