@@ -73,7 +73,7 @@ class Leases:
             tokens = {
                 token: held
                 for token, held in self._held.items()
-                if now - held.since < config().delivery_deadline_seconds + lease
+                if now - held.since < config().delivery_deadline_seconds
             }
         if not tokens:
             return 0
