@@ -13,6 +13,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import requests
@@ -20,11 +21,18 @@ from django.contrib.sessions.backends.db import SessionStore
 from django.db import connection
 
 from events.models import Delivery
-from onboarding.models import Credential, Pixel
+from onboarding.models import Credential, Pixel, SealedToken
+from onboarding.services import open_token
+from partnerhub.dev.demo import story as demo_story
+from partnerhub.dev.demo.connecting import Hub
+from partnerhub.dev.demo.meta import world
+from partnerhub.dev.demo.setting_up import set_up
+from partnerhub.dev.demo.story import SHOPS, Story
 from partnerhub.dev.visitor import LostVisitor, Page, Visitor
 from partnerhub.lib.vault import new_key_line
-from tenants.models import Partner, Person
+from tenants.models import Partner, PartnerCredential, Person
 from tenants.roles import AdvertiserRole, PartnerRole
+from tenants.secrets import vault
 from tests.support.brokers import prepared_broker
 from tests.support.canary import Canary, new_secret
 from tests.support.collector import CollectorProcess
@@ -32,7 +40,7 @@ from tests.support.environment import TestDatabase
 from tests.support.factories import PASSWORD, join_advertiser, join_partner, make_advertiser, make_person
 from tests.support.key_service import KeyServer
 from tests.support.log import make_event
-from tests.support.sandbox import SandboxMail, SandboxProcess
+from tests.support.sandbox import SandboxClient, SandboxMail, SandboxProcess
 from tests.support.vault import vault_settings
 from tests.support.web import WebProcess
 from tests.support.worker import WorkerProcess, wait_until
@@ -184,6 +192,100 @@ def test_the_secrets_of_the_main_job_turn_up_nowhere(
             )
             == []
         )
+
+
+def test_the_secrets_of_every_other_option_turn_up_nowhere(
+    rows: None, database: TestDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The partner's set-up, both log-ins and a shared pixel: what was typed, what Meta gave, what we made."""
+    canary = Canary(app_secret=new_secret(), assigning_token=new_secret("EAAC"))
+    monkeypatch.setattr(demo_story, "APP_SECRET", canary.secret("app_secret"))
+    told = Story("", "", canary.secret("assigning_token"))
+    with ExitStack() as stack:
+        sandbox = stack.enter_context(SandboxProcess())
+        settings = {
+            **stack.enter_context(prepared_broker("pgmq")).environment,
+            **LOUD,
+            "GRAPH_API_BASE_URL": sandbox.base_url,
+            "EMAIL_URL": f"smtp://127.0.0.1:{sandbox.smtp_port}",
+        }
+        for name, value in settings.items():
+            stack.enter_context(pytest.MonkeyPatch.context()).setenv(name, value)
+        web = WebProcess(settings)
+        # The worker's exchange of a code must name the address that the dialog was given.
+        worker = stack.enter_context(WorkerProcess({**settings, "PUBLIC_URL": web.base_url}))
+        stack.enter_context(web)
+        redirect_uri = f"{web.base_url}/connect/callback/"
+        sandbox.client.set_world(world(told, redirect_uri=redirect_uri))
+        operator = make_partner(canary.secret("app_secret"))
+        partner = Partner.objects.get()
+        told.partner_path = f"/partners/{partner.pk}"
+        hub = Hub(_Addresses(web.base_url), _Listening(sandbox.client, canary), told)  # type: ignore[arg-type]
+
+        owner_person = make_person("olga@datapartner.example")
+        join_partner(owner_person, partner, PartnerRole.OWNER)
+        owner = sign_in(canary.visitor(web.base_url), owner_person)
+        set_up(hub, owner, told)
+        admins = []
+        for shop in SHOPS[1:]:
+            advertiser = make_advertiser(partner, name=shop.name)
+            person = make_person(shop.admin)
+            join_advertiser(person, advertiser, AdvertiserRole.ADMIN)
+            told.advertiser_paths[shop.option] = f"/advertisers/{advertiser.pk}/"
+            admins.append(sign_in(canary.visitor(web.base_url), person))
+            hub.connect(admins[-1], shop)
+
+        # What Meta gave, and what we had it make: only the vault knows these.
+        for row in SealedToken.objects.all():
+            canary.note(**{f"token_{row.pk}": open_token(row).reveal()})
+        for kept in PartnerCredential.objects.all():
+            secret = vault().open(bytes(kept.sealed), identity=kept.vault_identity)
+            canary.note(**{f"partners_{kept.kind}": secret.reveal()})
+        assert Credential.objects.filter(state="working").count() == 3
+        for visitor in (owner, *admins):
+            assert canary.crawl(visitor, "/") > 5
+
+        assert (
+            canary.sightings(
+                database=database,
+                processes=[web, worker, operator],
+                mails=sandbox.client.mail(),
+                # Meta puts the code into our address; it works once, and nothing of ours repeats it.
+                shown={f"code_of_{shop.person}": "/connect/callback/" for shop in SHOPS},
+            )
+            == []
+        )
+
+
+@dataclass
+class _Addresses:
+    """As much of a platform as a hub asks for."""
+
+    web: str
+
+    @property
+    def ports(self) -> _Addresses:
+        return self
+
+    def url(self, name: str) -> str:
+        return self.web
+
+
+class _Listening:
+    """The stand-in's client, by which the dialog's codes are heard of."""
+
+    def __init__(self, client: SandboxClient, canary: Canary) -> None:
+        self._client = client
+        self._canary = canary
+
+    def approve_dialog(self, url: str, **answers: Any) -> str:
+        back = self._client.approve_dialog(url, **answers)
+        [code] = parse_qs(urlsplit(back).query)["code"]
+        self._canary.note(**{f"code_of_{answers['person']}": code})
+        return back
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._client, name)
 
 
 def test_no_report_of_an_exception_shows_the_token_that_was_pasted(
