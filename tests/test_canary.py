@@ -251,7 +251,7 @@ def test_the_secrets_of_every_other_option_turn_up_nowhere(
                 processes=[web, worker, operator],
                 mails=sandbox.client.mail(),
                 # Meta puts the code into our address; it works once, and nothing of ours repeats it.
-                shown={f"code_of_{shop.person}": "/connect/callback/" for shop in SHOPS},
+                shown={f"code_of_{shop.person}": "/connect/callback/" for shop in SHOPS[1:3]},
             )
             == []
         )

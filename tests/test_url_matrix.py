@@ -133,7 +133,7 @@ MATRIX = {
     "onboarding:forward": Route(NOT_THAT_WAY, (302, 404, 404, 403, 200, 403, 200, 200), session, PIXEL_TYPED),
     "onboarding:share": Route(NOT_THAT_WAY, (302, 404, 404, 403, 409, 403, 409, 409), session, PIXEL_TYPED),
     "onboarding:look": Route(NOT_THAT_WAY, (302, 404, 404, 403, 409, 403, 409, 409), session),
-    "onboarding:confirm": Route(NOT_THAT_WAY, (302, 404, 404, 403, 403, 403, 409, 409), session),
+    "onboarding:confirm": Route(NOT_THAT_WAY, (302, 404, 404, 403, 404, 403, 409, 409), session),
     "onboarding:pick": Route(
         NOT_THAT_WAY, (302, 404, 404, 403, 409, 403, 409, 409), session, {"meta_id": "501"}
     ),
