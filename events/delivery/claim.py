@@ -109,6 +109,7 @@ class _View(NamedTuple):
     leases: int
     app_is_due: bool
     app_width: int | None
+    has_replay: bool
     backlog_id: int | None
     next_offset: int
     last_offset: int
@@ -144,6 +145,9 @@ SELECT pixel.held_at IS NOT NULL, credential.id IS NOT NULL,
     (SELECT count(*) FROM events_delivery
      WHERE pixel_id = pixel.id AND state IN ('claimed', 'sending') AND lease_until > clock_timestamp()),
     coalesce(flow.due_at <= clock_timestamp(), true), flow.width,
+    EXISTS (SELECT FROM events_delivery
+            WHERE pixel_id = pixel.id AND state IN ('waiting', 'doubt') AND due_at <= clock_timestamp()
+              AND replay_id IS NOT NULL),
     backlog.id, backlog.next_offset, backlog.last_offset, backlog.next_received_at, backlog.last_received_at,
     backlog.expires_at IS NOT NULL
 FROM onboarding_pixel AS pixel
@@ -386,7 +390,7 @@ class _Claimer:
         return self._take_due(_TAKE_DUE_AGAIN)
 
     def _take_replay(self) -> Claim | None:
-        return self._take_due(_TAKE_REPLAY)
+        return self._take_due(_TAKE_REPLAY) if self._view.has_replay else None
 
     def _take_due(self, statement: str) -> Claim | None:
         lease = config().delivery_lease_seconds

@@ -12,6 +12,7 @@ from django.utils import timezone
 
 from events import erasures
 from events.delivery.claim import Claim, claim_next
+from events.delivery.sweep import take_over_expired
 from events.models import Delivery, Erasure, Event, Rejection
 from events.normalise import sha256_hex
 from events.replay import Fate
@@ -100,8 +101,6 @@ def test_what_is_on_its_way_is_waited_for(
     assert (erasure.state, empty_offsets(target.pixel)) == ("running", [])
 
     let_time_pass(target.pixel)
-    from events.delivery.sweep import take_over_expired
-
     with as_role("worker"):
         take_over_expired()
     take_turn(target.pixel)

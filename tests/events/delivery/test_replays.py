@@ -11,7 +11,8 @@ from django.utils import timezone
 
 from events import replays
 from events.delivery.claim import Claim, Idle, claim_next
-from events.models import Attempt, Delivery, Rejection, Replay
+from events.delivery.sweep import take_over_expired
+from events.models import Attempt, Delivery, Event, Rejection, Replay
 from events.replays import Range, ReplayError, find_range
 from onboarding.models import Pixel
 from partnerhub.lib.graph import limits
@@ -130,8 +131,6 @@ def reject(delivery: Delivery, offsets: list[int], *, code: int, state: str = "a
 
 
 def events_id(delivery: Delivery, offset: int) -> str:
-    from events.models import Event
-
     return Event.objects.get(pixel=delivery.pixel_id, log_offset=offset).event_id
 
 
@@ -211,8 +210,6 @@ def test_a_cancelled_replay_sends_nothing_more(
     replays.confirm_replay(replay=replay, confirmed_by=None)
     work(replay, as_role)
 
-    with as_role("app"):
-        pass
     replays.cancel_replay(replay=replay)
     take_turn(target.pixel)
     work(replay, as_role)
@@ -316,8 +313,6 @@ def test_a_range_that_is_not_there_is_said(
 def test_a_range_past_retention_is_said_and_one_across_it_is_cut(
     target: ConnectedPixel, as_role: AsRole, take_turn: TakeTurn
 ) -> None:
-    from events.models import Event
-
     append_count(target.pixel, 4)
     take_turn(target.pixel)
     Event.objects.filter(log_offset__lt=2).delete()
@@ -345,8 +340,6 @@ def test_a_replay_in_doubt_waits_for_its_turn_and_is_settled_by_its_own(
     assert isinstance(claim, Claim)
     Delivery.objects.filter(pk=claim.delivery_id).update(state="sending")
     let_time_pass(target.pixel)
-    from events.delivery.sweep import take_over_expired
-
     with as_role("worker"):
         take_over_expired()
     assert replays.progress_of(replay).in_doubt == 2
