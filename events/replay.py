@@ -10,8 +10,12 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import Final
 
 from partnerhub.lib.graph import limits
+
+# The task that goes on with a replay, by its name.
+STEP: Final = "events.step_replay"
 
 
 class Fate(StrEnum):

@@ -21,7 +21,7 @@ from events.delivery.claim import REQUEST_BYTES
 from events.delivery.doubts import send_again
 from events.facts import WIDEST_RANGE, read_facts
 from events.models import Delivery, Event, PixelLog, Replay
-from events.replay import FATES, Fact, Filter, Tally, Verdict, judge, offset_at
+from events.replay import FATES, STEP, Fact, Filter, Tally, Verdict, judge, offset_at
 from onboarding.models import Pixel
 from onboarding.services import DELIVER
 from partnerhub.lib.after_commit import hint_after_commit
@@ -32,7 +32,6 @@ from tenants.models import Person
 
 logger = structlog.get_logger(__name__)
 
-STEP: Final = "events.step_replay"
 # Offsets looked at in one transaction, and such transactions in one task.
 LOOKED_AT: Final = 5_000
 STEPS_A_TASK: Final = 20

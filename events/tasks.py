@@ -10,6 +10,7 @@ from events.delivery import retention, urgent
 from events.delivery import sweep as sweeping
 from events.delivery.engine import deliver_pixel
 from events.delivery.progress import PROGRESS
+from events.replay import STEP
 from onboarding.services import DELIVER
 from partnerhub.lib.graph import graph_client
 
@@ -51,7 +52,7 @@ def drop_old_days() -> None:
     retention.drop_old_days()
 
 
-@shared_task(name=replays.STEP, ignore_result=True)
+@shared_task(name=STEP, ignore_result=True)
 def step_replay(replay_id: int) -> None:
     """Go on with a replay."""
     replays.work_on_replay(replay_id)

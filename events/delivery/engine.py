@@ -24,6 +24,7 @@ from events.delivery.send import Parcel, put_back_unsent, send, take_up
 from events.delivery.settle import settle
 from events.delivery.signs import sign_of
 from events.pace import lanes
+from events.replay import STEP
 from onboarding.services import DELIVER
 from partnerhub.lib.config import config
 from partnerhub.lib.crashpoints import crash_point
@@ -35,8 +36,6 @@ logger = structlog.get_logger(__name__)
 
 # At 1,000 events and some 300 ms each, a neighbour waits a second.
 TURN_DELIVERIES: Final = 4
-# The task that goes on with a replay, by its name: events.tasks imports this module.
-STEP_REPLAY: Final = "events.step_replay"
 # Between two tries to write down an answer while the database is away.
 SETTLE_AGAIN_SECONDS: Final = 0.5
 
@@ -132,7 +131,7 @@ def deliver_claim(claim: Claim, client: GraphClient) -> bool:
 def _tell_replay(claim: Claim) -> None:
     """Its replay goes on."""
     if claim.replay_id is not None:
-        send_hint(STEP_REPLAY, claim.replay_id)
+        send_hint(STEP, claim.replay_id)
 
 
 def _settle_while_leased(parcel: Parcel, outcome: GraphAnswer | GraphError) -> None:
