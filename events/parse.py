@@ -44,6 +44,8 @@ VALUES: Final = 400_000
 # Counted before parsing, as opening brackets: a list costs four times what a key does, and four million fit into
 # 8 MiB without a comma between them.
 CONTAINERS: Final = 150_000
+# No text of this size holds more than any of the three.
+FEW_BYTES: Final = min(KEYS, VALUES, CONTAINERS)
 # Of a refused body of up to this size (a thousand usual events) we look for the guilty value; of a larger one we
 # say the position.
 DIAGNOSED_BYTES: Final = 2 * 1024 * 1024
@@ -251,17 +253,23 @@ def _events(data: Any) -> list[object]:
 def _json(text: bytes, place: str) -> Any:
     text = text.removeprefix(BOM)
     field = None if place == "body" else place
+    if len(text) > FEW_BYTES:
+        _count(text, field)
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        # A field of a form can hold one, as the JSON text of an event or as its whole data.
+        raise _diagnosis(text, place, error) from None
+
+
+def _count(text: bytes, field: str | None) -> None:
+    """Refuse what would take too long to read, before it is read."""
     if text.count(b":") > KEYS:
         raise Refusal(f"It holds more than {KEYS} keys.", field=field)
     if text.count(b"[") + text.count(b"{") > CONTAINERS:
         raise Refusal(f"It holds more than {CONTAINERS} objects and lists.", field=field)
     if text.count(b",") > VALUES:
         raise Refusal(f"It holds more than {VALUES} values.", field=field)
-    try:
-        return orjson.loads(text)
-    except orjson.JSONDecodeError as error:
-        # A field of a form can hold one, as the JSON text of an event or as its whole data.
-        raise _diagnosis(text, place, error) from None
 
 
 def _diagnosis(text: bytes, place: str, error: orjson.JSONDecodeError) -> Refusal:

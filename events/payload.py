@@ -98,7 +98,8 @@ TEXT_KEYS: Final = (
 )
 OBJECT_KEYS: Final = ("original_event_data", "attribution_data", "app_data")
 # Those under which anything may stand, also numbers and lists in lists.
-FREE_KEYS: Final = ("custom_data", *OBJECT_KEYS)
+USUAL_FREE_KEYS: Final = ("custom_data",)
+FREE_KEYS: Final = (*USUAL_FREE_KEYS, *OBJECT_KEYS)
 WHOLE_NUMBER_KEYS: Final = ("data_processing_options_country", "data_processing_options_state")
 # Keys of user_data that are never hashed, and hold one text each.
 PLAIN_KEYS: Final = frozenset(
@@ -136,6 +137,8 @@ NAME_CHARACTERS: Final = 100
 ID_CHARACTERS: Final = 256
 LIST_ITEMS: Final = 100
 DEPTH: Final = 32
+# A text below this is no hash, not even an MD5.
+SHORT: Final = 32
 # A time past this is in milliseconds: as seconds it lies in the year 5138.
 MILLISECONDS_FROM: Final = 100_000_000_000
 EXTINFO_ITEMS: Final = 16
@@ -425,6 +428,10 @@ def _hashed(key: str, value: object, rules: PixelRules, notices: list[str]) -> l
     if type(alone) is str and _LOWER_HASH.fullmatch(alone) and alone != normalise.EMPTY_HASH:
         # What the SDKs send: a fifth of the time of such an event is saved here.
         return [alone]
+    if type(alone) is str and len(alone) < SHORT and alone.isascii() and "\0" not in alone:
+        # What people type: too short for a hash of any kind.
+        kept = _hash(key, alone, rules, notices)
+        return [kept] if kept else []
     found: list[str] = []
     for text in _strings(key, value, notices):
         if len(text) >= 64 and (match := normalise.HASHED.fullmatch(text.strip())):
@@ -620,8 +627,11 @@ def _encode(event: dict[str, Any], is_usual: bool) -> bytes:
         _inspect(event, "", 1)
         raise _Fault("", "The event cannot be written as JSON.") from None
     # Where something may be bad, all is gone through again, for its place.
-    keys = FREE_KEYS[:1] if is_usual else FREE_KEYS
-    if b"\\u0000" in fragment or not all(_is_moderate(event[key], 2) for key in keys if key in event):
+    keys = USUAL_FREE_KEYS if is_usual else FREE_KEYS
+    is_suspect = b"\\u0000" in fragment
+    for key in keys:
+        is_suspect = is_suspect or (key in event and not _is_moderate(event[key], 2))
+    if is_suspect:
         _inspect(event, "", 1)
     return fragment
 

@@ -102,9 +102,12 @@ def plan_group(batches: Sequence[Batch], logs: dict[int, Ends], known: Iterable[
             plan.strangers.add(place)
             continue
         head = ends.head
+        counts: dict[str, Count] = {}
         for event in batch.events:
-            name, repeat_key, content_key = event.event_name, event.repeat_key, event.content_key
-            count = plan.counts.setdefault(CountKey(advertiser_id, pixel_id, name, SERVER), Count())
+            name, event_id, _, expires_at, fragment, repeat_key, content_key, notices = event
+            if (count := counts.get(name)) is None:
+                key = CountKey(advertiser_id, pixel_id, name, SERVER)
+                count = counts[name] = plan.counts.setdefault(key, Count())
             if (content := (pixel_id, repeat_key, content_key)) in contents:
                 count.repeated += 1
                 continue
@@ -114,17 +117,17 @@ def plan_group(batches: Sequence[Batch], logs: dict[int, Ends], known: Iterable[
                     advertiser_id,
                     pixel_id,
                     head,
-                    event.expires_at,
+                    expires_at,
                     SERVER,
                     name,
-                    event.event_id,
-                    event.fragment,
-                    " ".join((*batch.notices, *event.notices)),
+                    event_id,
+                    fragment,
+                    " ".join((*batch.notices, *notices)),
                 )
             )
             plan.repeats.append(RepeatRow(advertiser_id, pixel_id, repeat_key, content_key, head))
             if (identity := (pixel_id, repeat_key)) in identities:
-                plan.clashes.append(Clash(advertiser_id, pixel_id, head, name, event.event_id))
+                plan.clashes.append(Clash(advertiser_id, pixel_id, head, name, event_id))
             contents.add(content)
             identities.add(identity)
             head += 1
