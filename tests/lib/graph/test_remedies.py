@@ -66,7 +66,9 @@ def test_a_missing_proof_is_the_partners_affair_and_no_events() -> None:
     assert explain(str(error.failure_class), error.code, error.subcode).who_must_act == "partner"
 
 
-@pytest.mark.parametrize("failure_class", [*FailureClass, "uncounted", "sealed", "clash", "erased", "given_up"])
+@pytest.mark.parametrize(
+    "failure_class", [*FailureClass, "uncounted", "sealed", "clash", "erased", "given_up"]
+)
 def test_every_class_has_words_of_its_own(failure_class: str) -> None:
     explanation = explain(failure_class)
 
