@@ -22,8 +22,8 @@ from onboarding.views.testing import test, test_connection
 __all__ = [
     "abandon",
     "callback",
-    "confirm",
     "colleague",
+    "confirm",
     "connect",
     "enter_token",
     "forward",
