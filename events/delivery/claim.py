@@ -194,22 +194,29 @@ _TAKE_REPLAY: Final = _TAKE_DUE.format(
         WHERE other.pixel_id = %(pixel)s AND other.state IN ('claimed', 'sending')
           AND other.replay_id IS NOT NULL AND other.lease_until > clock_timestamp())"""
 )
-# From `tail` on, as many events as fit into one request, and when the one behind them was received.
-_MEASURE: Final = """
-WITH event AS (
-    SELECT log_offset, received_at,
-        log_offset < %(end)s
-        AND (log_offset = %(tail)s
-            OR sum(octet_length(payload)) OVER (ORDER BY log_offset) <= %(bytes)s) AS fits
-    FROM events_event
-    WHERE advertiser_id = %(advertiser)s AND pixel_id = %(pixel)s
-      AND log_offset BETWEEN %(tail)s AND %(end)s AND log_offset < %(head)s
-      AND received_at BETWEEN %(tail_received_at)s AND %(head_received_at)s
+# From `tail` on, up to a request's number of events: how many, between which receive times, when the one behind them
+# was received; and how large all of that is.
+_LANE: Final = """
+SELECT {what} FROM events_event
+WHERE advertiser_id = %(advertiser)s AND pixel_id = %(pixel)s
+  AND log_offset BETWEEN %(tail)s AND %(end)s AND log_offset < %(head)s
+  AND received_at BETWEEN %(tail_received_at)s AND %(head_received_at)s
+"""
+_MEASURE: Final = _LANE.format(
+    what="""count(*) FILTER (WHERE log_offset < %(end)s), min(log_offset),
+    max(log_offset) FILTER (WHERE log_offset < %(end)s), min(received_at),
+    max(received_at) FILTER (WHERE log_offset < %(end)s), min(received_at) FILTER (WHERE log_offset = %(end)s),
+    sum(octet_length(payload)) <= %(bytes)s"""
 )
+_SIZES: Final = _LANE.format(
+    what="""log_offset, received_at, log_offset < %(end)s
+    AND (log_offset = %(tail)s OR sum(octet_length(payload)) OVER (ORDER BY log_offset) <= %(bytes)s) AS fits"""
+)
+# The same where that is too large: only as many as fit. It adds up event by event, which takes twice as long.
+_MEASURE_BY_SIZE: Final = f"""WITH event AS ({_SIZES})
 SELECT count(*) FILTER (WHERE fits), min(log_offset), max(log_offset) FILTER (WHERE fits),
     min(received_at), max(received_at) FILTER (WHERE fits), min(received_at) FILTER (WHERE NOT fits)
-FROM event
-"""
+FROM event"""  # noqa: S608 - of our own texts
 _CLAIM: Final = """
 INSERT INTO events_delivery
     (advertiser_id, pixel_id, kind, first_offset, last_offset, first_received_at, last_received_at, state,
@@ -438,7 +445,11 @@ class _Claimer:
             "head_received_at": lane.last_received_at,
         }
         self._run(_MEASURE, asked)
-        count, first, last, first_received_at, last_received_at, next_received_at = self._cursor.fetchone()
+        *found, fits = self._cursor.fetchone()
+        if fits is False:
+            self._run(_MEASURE_BY_SIZE, asked)
+            found = self._cursor.fetchone()
+        count, first, last, first_received_at, last_received_at, next_received_at = found
         if first != lane.start or last - first + 1 != count:
             raise LogDamaged(
                 f"The log of pixel {self._pixel_id} lacks events at or after offset {lane.start}."
