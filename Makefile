@@ -50,8 +50,8 @@ format: $(DEV) ## Put code and templates in order
 bench: $(DEV) ## Measure events per second from end to end
 	@$(RUN) -m tests.benchmarks $(ARGS)
 
-faults: $(DEV) ## Kill processes in the middle of a load and count the events (ARGS: as for test)
-	@$(RUN) -m partnerhub.dev test tests/faults $(ARGS)
+faults: $(DEV) ## Faults and searches at full size: kills under load, a bad hour, long walks (ARGS: as for test)
+	@FAULTS_SIZE=full $(RUN) -m partnerhub.dev test tests/faults tests/onboarding/test_journey_machine.py $(ARGS)
 
 lock: $(DEV) ## Resolve the lock files anew from pyproject.toml
 	@$(COMPILE) --upgrade --extra demo --output-file requirements.lock pyproject.toml

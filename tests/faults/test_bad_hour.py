@@ -26,14 +26,15 @@ from tenants.secrets import vault
 from tests.support.factories import make_advertiser, make_partner
 from tests.support.log import make_event, prepare
 from tests.support.sandbox import SandboxProcess
+from tests.support.size import sized
 
-PIXELS = 1_050
+PIXELS = sized(420, full=1_050)
 PIXELS_AN_ADVERTISER = 21
 
 
 @pytest.fixture
 def fleet(transactional_db: None, sandbox: SandboxProcess) -> Iterator[list[Pixel]]:
-    """More than a thousand pixels of fifty advertisers, each with an event that waits; one token serves them all."""
+    """Pixels of many advertisers, each with an event that waits; one token serves them all."""
     partner = make_partner()
     token = Secret("EAAtoken-of-the-fleet")
     advertisers = [make_advertiser(partner) for _ in range(PIXELS // PIXELS_AN_ADVERTISER)]
@@ -130,7 +131,7 @@ def test_a_bad_hour_pauses_a_handful_and_leaves_none_paused(
     turns()
     first_few = held()
 
-    # The twentieth part, and not one more: of 1,050 that were good within the window.
+    # The twentieth part, and not one more: of all that were good within the window.
     assert SUSPECT_REFUSED <= first_few <= PIXELS // 19
     outage = GraphOutage.objects.get()
     assert (outage.ended_at, outage.refused) == (None, first_few + 1)

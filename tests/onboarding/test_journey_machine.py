@@ -44,6 +44,7 @@ from tests.onboarding.connecting import (
 )
 from tests.support.factories import join_partner, make_person
 from tests.support.sandbox import SandboxClient, SandboxError
+from tests.support.size import sized
 
 AsRole = Callable[[str], AbstractContextManager[None]]
 
@@ -323,7 +324,7 @@ class Machine(RuleBasedStateMachine):
                 assert token["last_four"] in in_use, token
 
 
-@pytest.mark.timeout(600)  # a minute by itself; several where the machine is busy
+@pytest.mark.timeout(sized(300, full=1_800))
 @pytest.mark.django_db
 def test_connecting_finds_no_stuck_state_no_orphan_and_no_way_to_another_tenant(
     as_role: AsRole, meta: SandboxClient, graph: GraphClient, monkeypatch: pytest.MonkeyPatch
@@ -336,7 +337,7 @@ def test_connecting_finds_no_stuck_state_no_orphan_and_no_way_to_another_tenant(
     run_state_machine_as_test(
         Machine,
         settings=settings(
-            max_examples=8,
+            max_examples=sized(2, full=20),
             stateful_step_count=60,
             deadline=None,
             suppress_health_check=list(HealthCheck),
