@@ -23,8 +23,8 @@ FEW: Final = 10_000
 CLAIMS: Final = 12
 # Of the pile, what one round of its neighbour may drain.
 DRAINED: Final = 250_000
-QUIET_PER_SECOND: Final = 40
-QUIET_SECONDS: Final = 5.0
+QUIET_PER_SECOND: Final = 60
+QUIET_SECONDS: Final = 6.0
 
 TO_SDK: Final = Figure("backlog of 1 million ÷ SDK, 1 event a request", "×", floor=15, aim=40)
 TO_BARE: Final = Figure("backlog of 1 million ÷ bare requests", "×", floor=1 / 8, aim=1 / 3)
