@@ -40,7 +40,8 @@ FROM (
 _LOCK_OR_WAIT: Final = sql.SQL(_LOCK).format(waiting=sql.SQL(""))
 _LOCK_OR_SKIP: Final = sql.SQL(_LOCK).format(waiting=sql.SQL("SKIP LOCKED"))
 
-# OFFSET 0 keeps it a look-up for each event. A statement of its own: its snapshot is younger than the lock.
+# OFFSET 0 keeps it a look-up for each event. A statement of its own: its snapshot is younger than the lock. No log has
+# a row behind its last commit's time, so the partitions of the days to come are not looked into.
 _RECOGNISE: Final = """
 SELECT asked.pixel_id, uuid_send(known.repeat_key), uuid_send(known.content_key)
 FROM unnest(%s, %s) AS asked (pixel_id, repeat_key)
@@ -48,6 +49,7 @@ CROSS JOIN LATERAL (
     SELECT repeat_key, content_key FROM events_repeat
     WHERE pixel_id = asked.pixel_id AND repeat_key = asked.repeat_key
       AND received_at > now() - interval '48 hours'
+      AND received_at <= (SELECT max(head_received_at) FROM events_pixellog WHERE pixel_id = ANY (%s))
     OFFSET 0
 ) AS known
 """
@@ -107,7 +109,9 @@ async def append_group(
             _LOCK_OR_SKIP if skip_locked else _LOCK_OR_WAIT, [Bigints(pixel_ids)], binary=True
         )
         recognising = await connection.execute(
-            _RECOGNISE, [Bigints([one for one, _ in asked]), Uuids([key for _, key in asked])], binary=True
+            _RECOGNISE,
+            [Bigints([one for one, _ in asked]), Uuids([key for _, key in asked]), Bigints(pixel_ids)],
+            binary=True,
         )
     logs: dict[int, Ends] = {}
     moments: list[datetime] = []
