@@ -144,7 +144,7 @@ def picture(measured: Iterable[Measured], caption: str) -> str:
         f"<title>Measured against floor and aim. {escape(caption)}</title>",
         f'<rect width="{_WIDTH}" height="{height}" fill="#ffffff"/>',
         '<text x="16" y="26" font-size="16" font-weight="600" fill="#1c2430">Against floor and aim</text>',
-        f'<text x="16" y="46" fill="#586172">{escape(caption)}</text>',
+        f'<text x="16" y="46" font-size="11" fill="#586172">{escape(caption)}</text>',
     ]
     for place, one in enumerate(rows):
         parts += _picture_row(one, 64 + place * _ROW, scale)

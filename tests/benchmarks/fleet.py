@@ -24,9 +24,7 @@ LATENCY_MS: Final = 200
 # Longer than all of it takes one thread in ten.
 DRAIN_SECONDS: Final = 120.0
 
-SHARE: Final = Figure(
-    "1,000 pixels × 100 events, Graph in 200 ms: of what threads allow", "%", floor=60, aim=90
-)
+SHARE: Final = Figure("1,000 pixels, Graph in 200 ms: share of the threads", "%", floor=60, aim=90)
 SENDS: Final = Figure("· sends a second meanwhile", "sends/s")
 
 _SPENT: Final = """
