@@ -68,6 +68,9 @@ DISPATCH = {
     "events_replay",
 }
 
+# What a worker writes of all tenants: who is at what, and until when.
+WORKED_OVER_ALL = {"events_pixellog", "events_appflow", "events_backlog", "events_delivery", "events_replay"}
+
 TABLES = """
     SELECT class.relname, class.relrowsecurity AND class.relforcerowsecurity AS is_locked,
            EXISTS (SELECT FROM pg_attribute WHERE attrelid = class.oid AND attnotnull
@@ -161,6 +164,18 @@ def granted(role: str, privilege: str) -> list[str]:
             [tenants_tables(), role, privilege, privilege, role, privilege],
         )
         return sorted(row[0] for row in cursor.fetchall())
+
+
+def changeable(role: str) -> dict[str, str]:
+    """Of each table that the role may UPDATE, a column that it may change."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT DISTINCT ON (table_name) table_name, column_name"
+            " FROM information_schema.column_privileges WHERE grantee = %s AND privilege_type = 'UPDATE'"
+            " ORDER BY table_name, column_name",
+            [role],
+        )
+        return dict(cursor.fetchall())
 
 
 # Every table.
@@ -276,13 +291,7 @@ def test_without_scoping_an_advertisers_person_reads_its_own_advertisers_rows_on
 
 def test_without_scoping_a_stranger_changes_nothing(cast: Cast, connect: Any) -> None:
     link = connect("app")
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT DISTINCT ON (table_name) table_name, column_name"
-            " FROM information_schema.column_privileges WHERE grantee = %s AND privilege_type = 'UPDATE'",
-            [link.info.user],
-        )
-        columns = dict(cursor.fetchall())
+    columns = changeable(link.info.user)
 
     for table in granted(link.info.user, "UPDATE"):
         with link.transaction():
@@ -301,24 +310,34 @@ def test_without_scoping_a_stranger_adds_nothing_to_a_foreign_tenant(cast: Cast,
     link, owner = connect("app"), connect("owner")
 
     for table in granted(link.info.user, "INSERT"):
-        column = "partner_id" if table == "tenants_advertiser" else owner_column(table)
-        foreign = cast.other.partner.pk if column == "partner_id" else cast.other.advertiser.pk
-        query = sql.SQL("SELECT * FROM {} WHERE {} = %s LIMIT 1").format(
-            sql.Identifier(table), sql.Identifier(column)
-        )
-        cursor = owner.execute(query, [foreign])
-        row = dict(zip([item.name for item in cursor.description], cursor.fetchone(), strict=True))
-        row.pop("id", None)
-        statement = sql.SQL("INSERT INTO {} ({}) VALUES ({})").format(
-            sql.Identifier(table),
-            sql.SQL(", ").join(map(sql.Identifier, row)),
-            sql.SQL(", ").join(sql.Placeholder() * len(row)),
-        )
-        values = [Jsonb(one) if isinstance(one, dict) else one for one in row.values()]
-        with link.transaction(force_rollback=True):
-            scope(link, person_id=cast.mine.people["owner"].pk)
-            with pytest.raises(psycopg.errors.InsufficientPrivilege, match="row-level security"):
-                link.execute(statement, values)
+        assert_adds_nothing_foreign(link, owner, table, cast, person_id=cast.mine.people["owner"].pk)
+
+
+def assert_adds_nothing_foreign(
+    link: psycopg.Connection[Any], owner: psycopg.Connection[Any], table: str, cast: Cast, **who: object
+) -> None:
+    """A copy of a row of the other tenant's is refused."""
+    column = "partner_id" if table == "tenants_advertiser" else owner_column(table)
+    foreign = cast.other.partner.pk if column == "partner_id" else cast.other.advertiser.pk
+    query = sql.SQL("SELECT * FROM {} WHERE {} = %s LIMIT 1").format(
+        sql.Identifier(table), sql.Identifier(column)
+    )
+    cursor = owner.execute(query, [foreign])
+    found = cursor.fetchone()
+    assert cursor.description is not None
+    assert found is not None
+    row = dict(zip([item.name for item in cursor.description], found, strict=True))
+    row.pop("id", None)
+    statement = sql.SQL("INSERT INTO {} ({}) VALUES ({})").format(
+        sql.Identifier(table),
+        sql.SQL(", ").join(map(sql.Identifier, row)),
+        sql.SQL(", ").join(sql.Placeholder() * len(row)),
+    )
+    values = [Jsonb(one) if isinstance(one, dict) else one for one in row.values()]
+    with link.transaction(force_rollback=True):
+        scope(link, **who)
+        with pytest.raises(psycopg.errors.InsufficientPrivilege, match="row-level security"):
+            link.execute(statement, values)
 
 
 def test_without_scoping_no_model_returns_a_foreign_row(cast: Cast, as_app: None) -> None:
@@ -521,6 +540,29 @@ def test_a_worker_without_an_advertiser_reads_the_dispatch_tables_only(cast: Cas
         assert seen >= both if table in DISPATCH else seen == set(), table
 
 
+def test_a_worker_changes_rows_of_the_advertiser_that_it_took_up(cast: Cast, connect: Any) -> None:
+    link = connect("worker")
+    columns = changeable(link.info.user)
+
+    with link.transaction(force_rollback=True):
+        scope(link, advertiser_id=cast.mine.advertiser.pk)
+        for table in set(granted(link.info.user, "UPDATE")) - WORKED_OVER_ALL:
+            column, owner = sql.Identifier(columns[table]), owner_column(table)
+            statement = sql.SQL("UPDATE {} SET {} = {} RETURNING {}").format(
+                sql.Identifier(table), column, column, sql.Identifier(owner)
+            )
+            of_partner = owner == "partner_id" or table == "tenants_partner"
+            own = cast.mine.partner.pk if of_partner else cast.mine.advertiser.pk
+            assert {row[0] for row in link.execute(statement)} == {own}, table
+
+
+def test_a_worker_adds_nothing_to_an_advertiser_that_it_did_not_take_up(cast: Cast, connect: Any) -> None:
+    link, owner = connect("worker"), connect("owner")
+
+    for table in set(granted(link.info.user, "INSERT")) - WORKED_OVER_ALL:
+        assert_adds_nothing_foreign(link, owner, table, cast, advertiser_id=cast.mine.advertiser.pk)
+
+
 def test_dispatch_tables_hold_no_payload_and_no_secret(cast: Cast) -> None:
     with connection.cursor() as cursor:
         cursor.execute(
@@ -556,6 +598,14 @@ def test_the_door_reads_no_event_and_no_person(cast: Cast, connect: Any) -> None
     for table in ("events_event", "tenants_person", "tenants_partner", "onboarding_credential"):
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
             link.execute(sql.SQL("SELECT count(*) FROM {}").format(sql.Identifier(table)))
+
+
+def test_the_web_site_reads_nothing_that_it_seals(cast: Cast, connect: Any) -> None:
+    link = connect("app")
+
+    for table in ("onboarding_sealedtoken", "onboarding_setupsecret"):
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            link.execute(sql.SQL("SELECT sealed FROM {}").format(sql.Identifier(table)))
 
 
 # An invitation's link.
