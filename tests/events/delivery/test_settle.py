@@ -106,6 +106,7 @@ def test_a_claim_whose_lease_passed_on_is_not_sent(target: ConnectedPixel, as_ro
         take_over_expired()
         assert take_up(claim) is None
         again = claim_next(target.pixel.pk)
+        assert take_up(claim) is None
 
     assert isinstance(again, Claim)
     assert Attempt.objects.count() == 0
