@@ -551,3 +551,21 @@ class DoorRefusal(models.Model):
 
     def __str__(self) -> str:
         return f"{self.requests} × {self.reason} at {self.hour:%Y-%m-%d %H}h"
+
+
+class LedgerCheck(models.Model):
+    """The last check of an advertiser's books by the clock (events.book_checks)."""
+
+    advertiser = models.OneToOneField(
+        Advertiser, on_delete=models.CASCADE, primary_key=True, related_name="+"
+    )
+    checked_at = models.DateTimeField()
+    pixels = models.IntegerField()
+    # Events that were taken in and are kept.
+    taken = models.BigIntegerField()
+    findings = models.IntegerField()
+    # The first of the findings, in words.
+    text = models.TextField(blank=True)
+
+    def __str__(self) -> str:
+        return f"books of advertiser {self.advertiser_id}: {self.findings} findings at {self.checked_at:%Y-%m-%d %H:%M}"

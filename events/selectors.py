@@ -22,6 +22,7 @@ from events.models import (
     Event,
     HourlyCount,
     IngestToken,
+    LedgerCheck,
     PixelLog,
     Rejection,
 )
@@ -506,6 +507,8 @@ class HotTables:
     logs: list[PixelLog]
     deliveries: list[Delivery]
     partitions: list[Partition]
+    # Those that disagree, then those that were not looked at for longest.
+    checks: list[LedgerCheck]
 
 
 # An operator looks for what is worst; the rest is in the metrics and in `manage.py ledger check`.
@@ -536,4 +539,7 @@ def hot_tables() -> HotTables:
         logs=list(logs.order_by("-waiting", "-head")[:HOT_ROWS]),
         deliveries=list(deliveries[:HOT_ROWS]),
         partitions=partitions,
+        checks=list(
+            LedgerCheck.objects.select_related("advertiser").order_by("-findings", "checked_at")[:HOT_ROWS]
+        ),
     )

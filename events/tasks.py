@@ -5,6 +5,7 @@ from __future__ import annotations
 from celery import shared_task
 
 from events import erasures, letters, replays
+from events.book_checks import check_books as check_books_due
 from events.call_counts import count_calls as count_calls_anew
 from events.delivery import retention, urgent
 from events.delivery import sweep as sweeping
@@ -50,6 +51,12 @@ def count_calls() -> None:
 def drop_old_days() -> None:
     """Drop the days of the log that nobody keeps any more."""
     retention.drop_old_days()
+
+
+@shared_task(name="events.check_books", ignore_result=True)
+def check_books() -> None:
+    """Recount the books that are due."""
+    check_books_due()
 
 
 @shared_task(name=STEP, ignore_result=True)

@@ -66,6 +66,7 @@ DISPATCH = {
     "events_backlog",
     "events_delivery",
     "events_replay",
+    "events_ledgercheck",
 }
 
 # What a worker writes of all tenants: who is at what, and until when.

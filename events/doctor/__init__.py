@@ -63,6 +63,7 @@ CHECKS: Final = (
     Check("Graph", neighbours.look_at_graph, asks_database=False),
     Check("mail", neighbours.look_at_mail, asks_database=False),
     Check("bloat", database.look_at_bloat),
+    Check("books by the clock", stored.look_at_ledger_checks),
     Check("vault", stored.look_at_vault, is_slow=True),
     Check("ledger", stored.look_at_ledger, is_slow=True),
 )

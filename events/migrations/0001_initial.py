@@ -541,6 +541,26 @@ class Migration(migrations.Migration):
             ),
         ),
         migrations.CreateModel(
+            name="LedgerCheck",
+            fields=[
+                (
+                    "advertiser",
+                    models.OneToOneField(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        primary_key=True,
+                        related_name="+",
+                        serialize=False,
+                        to="tenants.advertiser",
+                    ),
+                ),
+                ("checked_at", models.DateTimeField()),
+                ("pixels", models.IntegerField()),
+                ("taken", models.BigIntegerField()),
+                ("findings", models.IntegerField()),
+                ("text", models.TextField(blank=True)),
+            ],
+        ),
+        migrations.CreateModel(
             name="DoorRefusal",
             fields=[
                 (

@@ -246,6 +246,41 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp AS $$
 $$;
 """
 
+# For the ledger check's L8, also by a worker, who sees one advertiser's rows: how many rows of each table name another
+# advertiser than their pixel's.
+MISOWNED_ROWS = """
+    SELECT pixel.id, '{table}', count(*)
+    FROM {table} AS owned JOIN onboarding_pixel AS pixel ON pixel.id = owned.pixel_id
+    WHERE pixel.id = ANY (asked) AND owned.advertiser_id <> pixel.advertiser_id GROUP BY pixel.id
+"""
+MISOWNED = """
+CREATE FUNCTION events_misowned(asked bigint[]) RETURNS TABLE (pixel_id bigint, relation text, found bigint)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp AS $$
+{rows}
+$$;
+""".replace(
+    "{rows}",
+    "UNION ALL".join(
+        MISOWNED_ROWS.format(table=table)
+        for table in (
+            "events_event",
+            "events_repeat",
+            "events_backlog",
+            "events_delivery",
+            "events_attempt",
+            "events_deliveryfinding",
+            "events_rejection",
+            "events_hourlycount",
+            "events_ingesttoken",
+            "events_doubtpolicy",
+            "events_doubtdecision",
+            "events_replay",
+            "events_erasure",
+            "events_doorrefusal",
+        )
+    ),
+)
+
 # PixelLog is updated at each commit: room for the new version on the same page, and a vacuum that keeps up.
 HOT_ROWS = """
 ALTER TABLE events_pixellog SET (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.0,
@@ -276,4 +311,5 @@ class Migration(migrations.Migration):
         migrations.RunSQL(HOT_ROWS),
         migrations.RunSQL(CALLS),
         migrations.RunSQL(ERASURES),
+        migrations.RunSQL(MISOWNED),
     ]

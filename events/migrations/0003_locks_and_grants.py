@@ -57,6 +57,13 @@ POLICIES: Policies = {
     # A hash of what is looked for stands in it: the sweep finds open ones by a function that gives ids alone.
     "events_erasure": [("app", "ALL", REACHED, REACHED), ("worker", "ALL", TAKEN_UP, TAKEN_UP)],
     "events_doorrefusal": [READ_BY_APP, ("door", "ALL", "true", "true")],
+    # When whose books were looked at, and how many rules did not hold.
+    "events_ledgercheck": [
+        READ_BY_APP,
+        ("worker", "SELECT", "true", None),
+        ("worker", "INSERT", None, TAKEN_UP),
+        ("worker", "UPDATE", TAKEN_UP, TAKEN_UP),
+    ],
 }
 
 ALL_ROWS = "SELECT, INSERT, UPDATE, DELETE"
@@ -154,6 +161,7 @@ GRANTS: Grants = {
     "events_replay": {"app": "SELECT, INSERT, UPDATE", "worker": "SELECT, UPDATE"},
     "events_erasure": {"app": "SELECT, INSERT", "worker": "SELECT, UPDATE"},
     "events_doorrefusal": {"app": "SELECT", "door": "SELECT, INSERT, UPDATE"},
+    "events_ledgercheck": {"app": "SELECT", "worker": "SELECT, INSERT, UPDATE"},
     # Functions. The policies of a role call them as that role.
     "FUNCTION tenants_person()": {"app": "EXECUTE", "worker": "EXECUTE"},
     "FUNCTION tenants_advertiser()": {"app": "EXECUTE", "worker": "EXECUTE"},
@@ -181,6 +189,7 @@ GRANTS: Grants = {
     "FUNCTION events_leases_of_partner(bigint)": {"worker": "EXECUTE"},
     "FUNCTION events_next_of_partner(bigint)": {"worker": "EXECUTE"},
     "FUNCTION events_open_erasures()": {"worker": "EXECUTE"},
+    "FUNCTION events_misowned(bigint[])": {"worker": "EXECUTE"},
 }
 
 

@@ -170,6 +170,8 @@ def _schedule(settings: Config) -> dict[str, dict[str, Any]]:
             timedelta(minutes=1), "events.bring_forward", EXPIRE_AFTER_TICKS * timedelta(minutes=1)
         ),
         "drop old days": every(crontab(hour="3", minute="37"), "events.drop_old_days", timedelta(hours=20)),
+        # Each advertiser's once a day, after midnight; the other hours take up what was left.
+        "check the books": every(crontab(minute="17"), "events.check_books", timedelta(hours=1)),
         "make partitions": every(
             crontab(hour="*/6", minute="7"), "events.make_partitions", timedelta(hours=6)
         ),

@@ -22,6 +22,7 @@ from events.models import (
     Erasure,
     Event,
     IngestToken,
+    LedgerCheck,
     Rejection,
     Replay,
 )
@@ -228,6 +229,10 @@ def _send_again_and_erase(event: Event, delivery: Delivery, owner: Person) -> tu
     )
     DoorRefusal.objects.create(
         **own, hour=now.replace(minute=0, second=0, microsecond=0), reason="invalid_parameter", requests=1
+    )
+    LedgerCheck.objects.update_or_create(
+        advertiser_id=event.advertiser_id,
+        defaults={"checked_at": now, "pixels": 1, "taken": 1, "findings": 0},
     )
     # A replay's, in doubt: the books know of its event already.
     Delivery.objects.create(

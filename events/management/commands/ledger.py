@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from django.core.management.base import BaseCommand
 
-from events.ledger import Account, Audit, audit_ledger
+from events.ledger import OVERDUE_SWEEPS, Account, Audit, audit_ledger
 from partnerhub.lib import metrics
 from partnerhub.lib.config import config
 
@@ -40,7 +40,7 @@ class Command(BaseCommand):
         audit = audit_ledger(
             None if options["pixel"] is None else [options["pixel"]],
             # Whoever takes over has its turns: a sweep, and the look of an idle worker.
-            overdue_seconds=3 * config().delivery_sweep_seconds,
+            overdue_seconds=OVERDUE_SWEEPS * config().delivery_sweep_seconds,
         )
         metrics.begin("operator")
         metrics.LEDGER_FINDINGS.set(len(audit.findings))
