@@ -16,7 +16,7 @@ COMPILE := $(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 
 SOURCES := partnerhub tenants onboarding events tests manage.py
 
 .DEFAULT_GOAL := help
-.PHONY: help demo dev test lint format bench faults guards lock clean
+.PHONY: help demo dev test lint format bench faults soak guards lock clean
 
 help: ## List the commands
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -52,6 +52,9 @@ bench: $(DEV) ## Measure events per second from end to end
 
 faults: $(DEV) ## Faults and searches at full size: kills under load, a bad hour, long walks (ARGS: as for test)
 	@FAULTS_SIZE=full $(RUN) -m partnerhub.dev test tests/faults tests/onboarding/test_journey_machine.py $(ARGS)
+
+soak: $(DEV) ## Throw faults at everything under load, then check the books (MINUTES=20, SEED=…)
+	@$(RUN) -m tests.soak --minutes $(or $(MINUTES),20) $(if $(SEED),--seed $(SEED))
 
 guards: $(DEV) ## Take out one guard after the other and name the test that fails (ARGS="--only lease": one)
 	@$(RUN) -m tests.guards $(ARGS)
