@@ -8,7 +8,7 @@ import pytest
 
 from partnerhub.dev.postgres import CHECKOUT
 from tests.guards.guard import Guard, GuardMoved, without
-from tests.guards.run import NAME_WIDTH, Run, _outcomes
+from tests.guards.run import NAME_WIDTH, Run, outcomes_of
 from tests.guards.table import GUARDS
 
 by_name = pytest.mark.parametrize("guard", GUARDS, ids=lambda guard: guard.name)
@@ -55,7 +55,7 @@ PASSED tests/a.py::test_one_more
 FAILED to open a thing
 1 failed, 2 passed, 1 error in 0.10s
 """
-    run = Run(_outcomes(said), True, 0.1, said)
+    run = Run(outcomes_of(said), True, 0.1, said)
 
     assert run.of("tests/a.py::test_one") == {"PASSED", "FAILED"}
     assert run.of("tests/a.py::test_one[x]") == {"PASSED"}

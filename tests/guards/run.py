@@ -179,7 +179,7 @@ def _run(tests: Iterable[str], copy: Path, server: Server, seconds: float) -> Ru
             _end(process)
         output.seek(0)
         text = output.read()
-    return Run(_outcomes(text), is_over, time.monotonic() - began, text)
+    return Run(outcomes_of(text), is_over, time.monotonic() - began, text)
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
@@ -194,7 +194,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
         process.wait()
 
 
-def _outcomes(output: str) -> dict[str, set[str]]:
+def outcomes_of(output: str) -> dict[str, set[str]]:
     """The lines of pytest's short summary: `FAILED tests/test_x.py::test_y[case] - why`."""
     found: dict[str, set[str]] = {}
     for line in output.splitlines():
