@@ -96,6 +96,15 @@ def _killed(seats: Callable[[Stage], list[Seat]]) -> Fault:
     return fault
 
 
+@contextmanager
+def _killed_sending(stage: Stage) -> Iterator[None]:
+    """Sends take a moment, so that one is under way when the worker dies: it may have been stored."""
+    with _knob("latency", latency_ms=500)(stage):
+        time.sleep(1)
+        with _killed(_workers)(stage):
+            yield
+
+
 def _stopped(seats: Callable[[Stage], list[Seat]]) -> Fault:
     @contextmanager
     def fault(stage: Stage) -> Iterator[None]:
@@ -239,6 +248,7 @@ def _collectors(stage: Stage) -> list[Seat]:
 # What, and for how many seconds at the least and at the most. A lease is four seconds long, and a send takes three.
 FAULTS: Final[dict[str, tuple[Fault, float, float]]] = {
     "worker killed": (_killed(_workers), 0.0, 1.0),
+    "worker killed while it sends": (_killed_sending, 0.0, 1.0),
     "collector killed": (_killed(_collectors), 0.0, 1.0),
     "worker stopped and awake again": (_stopped(_workers), 1.0, 9.0),
     "collector stopped and awake again": (_stopped(_collectors), 0.5, 4.0),

@@ -88,8 +88,9 @@ class Account:
 class Soak:
     """The run: faults one after the other while the load goes on, then the drain."""
 
-    def __init__(self, stage: Stage) -> None:
+    def __init__(self, stage: Stage, kinds: list[str]) -> None:
         self._stage = stage
+        self._kinds = kinds
         self._pixels = [target.pixel for target in stage.targets]
         self._pending: list[Pending] = []
         self.account = Account()
@@ -100,7 +101,7 @@ class Soak:
         order: list[str] = []
         while time.monotonic() < ends:
             # In rounds, so that each kind has its turn, in an order that chance gives.
-            order = order or self._stage.chance.sample(list(FAULTS), len(FAULTS))
+            order = order or self._stage.chance.sample(self._kinds, len(self._kinds))
             self._throw(order.pop(), ends)
             self._watch_for(self._stage.chance.uniform(*REST_SECONDS), ends)
 
@@ -241,6 +242,9 @@ def main(database: TestDatabase, *, cluster: str) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.soak")
     parser.add_argument("--minutes", type=float, default=20)
     parser.add_argument("--seed", type=int, default=None, help="printed by each run")
+    parser.add_argument(
+        "--only", action="append", choices=list(FAULTS), help="one kind alone; as often as wanted"
+    )
     arguments = parser.parse_args()
     # Told to end, it ends what it started.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
@@ -248,7 +252,7 @@ def main(database: TestDatabase, *, cluster: str) -> int:
     say(f"seed {seed}, {arguments.minutes:g} minutes")
     with tempfile.TemporaryDirectory(prefix="soak-") as folder:
         with _stage(database, cluster, seed=seed, folder=Path(folder)) as stage:
-            soak = Soak(stage)
+            soak = Soak(stage, arguments.only or list(FAULTS))
             with stage.shop:
                 soak.run(60 * arguments.minutes)
             say("draining")
