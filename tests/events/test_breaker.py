@@ -75,9 +75,10 @@ def test_while_it_is_open_no_more_than_a_trickle_goes_out(pauses: list[float]) -
         allowed += is_allowed
         if is_allowed:
             breaker = record(breaker, Outcome(now, 1, True))
-    assert allowed <= (now - began) / PROBE_SECONDS
+    # Sums of floats: a hair beside the whole.
+    assert allowed <= (now - began) / PROBE_SECONDS + 1e-6
     assert breaker.is_open
-    assert may_send(breaker, now=now + PROBE_SECONDS)[0]
+    assert may_send(breaker, now=now + PROBE_SECONDS + 1e-6)[0]
 
 
 @given(st.lists(st.booleans(), max_size=40))

@@ -89,7 +89,7 @@ def test_a_pixel_changes_its_token_under_load_and_no_delivery_notices(
             for change in (log_in, paste, log_in):
                 session = sessions.begin_session(advertiser=pixel.advertiser, pixel=pixel, created_by=person)
                 change(session, person, sandbox)
-                wait_until(functools.partial(is_connected, session), what="the change")
+                wait_until(functools.partial(is_connected, session), seconds=60, what="the change")
                 in_use.append(last_four_in_use(pixel))
                 let_load_pass(driver)
                 # What was replaced is ended at Meta while the load goes on.

@@ -25,7 +25,7 @@ from onboarding.services import session_work, sessions
 from onboarding.services.sessions import SessionRefused
 from partnerhub.lib.graph import GraphClient
 from partnerhub.lib.vault import Secret
-from tenants.models import Person
+from tenants.models import PartnerCredential, Person
 from tenants.roles import PartnerRole
 from tests.onboarding.connecting import (
     ANNA,
@@ -44,7 +44,7 @@ from tests.onboarding.connecting import (
 )
 from tests.support.factories import join_partner, make_person
 from tests.support.sandbox import SandboxClient, SandboxError
-from tests.support.size import sized
+from tests.support.size import FULL, sized
 
 AsRole = Callable[[str], AbstractContextManager[None]]
 
@@ -317,8 +317,10 @@ class Machine(RuleBasedStateMachine):
         OnboardingSession.objects.exclude(state__in=[str(state) for state in ENDS]).delete()
 
     def assert_no_orphan_lives(self) -> None:
-        """Of Login for Business's tokens only those live that a credential holds."""
+        """Of Login for Business's tokens and the partner's only those live that a credential holds."""
         in_use = set(Credential.objects.exclude(state="retired").values_list("last_four", flat=True))
+        # It outlives the pixels that are shared: disconnecting one never ends it.
+        in_use |= set(PartnerCredential.objects.values_list("last_four", flat=True))
         for token in self.meta.tokens(state="live", type="SYSTEM_USER"):
             if token["business_id"] and "manage_business_extension" not in token["scopes"]:
                 assert token["last_four"] in in_use, token
@@ -340,6 +342,8 @@ def test_connecting_finds_no_stuck_state_no_orphan_and_no_way_to_another_tenant(
             max_examples=sized(2, full=20),
             stateful_step_count=60,
             deadline=None,
+            # The same walks in every run of CI; others in `make faults`.
+            derandomize=not FULL,
             suppress_health_check=list(HealthCheck),
         ),
     )
